@@ -1,0 +1,1 @@
+"""Set variational autoencoders for irregular clinical data."""

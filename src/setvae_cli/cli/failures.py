@@ -1,0 +1,152 @@
+"""The one error table: how every failure reads, and the exit code it ends with.
+
+0    done                          2    what the person named is wrong (UsageError)
+1    failed later (RunError, disk, memory, a fault of ours)
+129  SIGHUP    130  Ctrl-C    143  SIGTERM
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from setvae_cli.errors import SetvaeError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(BaseException):
+    """A signal asked this process to end; temporaries are removed on its way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def harden() -> None:
+    """Keep what is written private: files 0600, folders 0700, no core dumps of patient data."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def catch_signals() -> None:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Terminated`; a second one stops at once."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    for each in SIGNALS:
+        if signal.getsignal(each) is _terminate:
+            signal.signal(each, signal.SIG_DFL)
+    raise Terminated(number)
+
+
+def guard(program: str, body: Callable[[], object], *, debug: bool = False) -> int:
+    """Run a command and say in one line why it failed, if it did.
+
+    Args:
+        program: What the line begins with, such as "setvae train".
+        body: The command; an integer that it returns is the exit code.
+        debug: Print the traceback first, without values of variables.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = body()
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 (the last stop before the person)
+        if debug:
+            traceback.print_exception(error)
+        if isinstance(error, BrokenPipeError):
+            _close_stdout()
+        exit_code, sentence = describe(error)
+        if sentence:
+            _print(f"{program}: error: {sentence}")
+        return exit_code
+    return code if isinstance(code, int) else 0
+
+
+def describe(error: BaseException) -> tuple[int, str | None]:
+    """Exit code and sentence of any failure; None where there is nothing to say.
+
+    What a foreign exception says may quote data, so only its kind and place are repeated.
+    """
+    match error:
+        case SetvaeError():
+            return error.exit_code, str(error)
+        case typer.Exit():
+            return error.exit_code, None
+        case typer.TyperException():
+            return 2, _usage(error)
+        case Terminated():
+            return error.exit_code, _signal_sentence(error.exit_code)
+        case KeyboardInterrupt():
+            return 130, _signal_sentence(130)
+        case BrokenPipeError():
+            return 1, None
+        case MemoryError():
+            return 1, "memory ran out; use a smaller --batch-size, or fewer --workers"
+        case OSError():
+            return 1, _os_sentence(error)
+        case _ if type(error).__name__ == "OutOfMemoryError":
+            return 1, "the GPU's memory ran out; use a smaller --batch-size"
+        case _:
+            return 1, f"a fault in setvae ({_kind_and_place(error)}); run again with --debug"
+
+
+def _signal_sentence(code: int) -> str:
+    return "interrupted" if code == 130 else f"stopped by {signal.Signals(code - 128).name}"
+
+
+def _usage(error: typer.TyperException) -> str:
+    message = " ".join(error.format_message().split())
+    for theirs, ours in (
+        ("No such option: ", "unknown option "),
+        (". Did you", "; did you"),
+        (" Did you", "; did you"),
+        ("argument(s)", "argument"),
+    ):
+        message = message.replace(theirs, ours)
+    message = message.rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+def _os_sentence(error: OSError) -> str:
+    reason = os.strerror(error.errno).lower() if error.errno else "input or output failed"
+    place = f"{Path(os.fsdecode(error.filename)).name}: " if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{place}{reason}; free some space or name another folder" if full else place + reason
+
+
+def _kind_and_place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "setvae_cli" in frame.filename] or frames
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return type(error).__name__ + place
+
+
+def _print(line: str) -> None:
+    """One line; on a terminal it breaks between words."""
+    if sys.stderr.isatty():
+        width = min(shutil.get_terminal_size().columns, 80)
+        line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _close_stdout() -> None:
+    """Whoever read stdout is gone; nothing may try to write the rest to it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

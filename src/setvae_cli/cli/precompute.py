@@ -1,0 +1,150 @@
+"""`setvae precompute`: raw events to a store; also verifies one and says what it holds."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from setvae_cli.cli import numbers, options
+from setvae_cli.cli.output import Output
+from setvae_cli.errors import SettingsError, UsageError
+from setvae_cli.settings.command import PrecomputeSettings
+
+if TYPE_CHECKING:
+    from setvae_cli.store.precompute import Summary
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.register(app, PrecomputeSettings, run)
+
+
+def run(
+    settings: PrecomputeSettings,
+    output: Output,
+    *,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of the STORE given as DATA.")
+    ] = False,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Say what the STORE given as DATA holds.")
+    ] = False,
+) -> None:
+    """Prepare raw events once, as a store that every command reads.
+
+    DATA is a folder, an archive or a table; its layout is recognised, or named with --source.
+    With --verify or --inspect it is a store that was written before.
+    """
+    if verify or inspect:
+        _look(_needed(settings.data, "DATA"), output, verify=verify)
+    else:
+        _write(settings, output)
+
+
+def _look(data: str, output: Output, *, verify: bool) -> None:
+    from setvae_cli.store import precompute, reader
+
+    path = Path(data)
+    if verify:
+        reader.verify(path)
+    summary = precompute.inspect(path)
+    state = "verified" if verify else "not verified"
+    output.result(store_table(summary, "store", state), plain(summary))
+
+
+def _write(settings: PrecomputeSettings, output: Output) -> None:
+    out = Path(_needed(settings.out, "--out"))
+    if settings.data is None and settings.source.source != "simulated":
+        raise UsageError("no DATA given", mend="name the raw data, or use --source simulated")
+
+    from setvae_cli.sources.recognise import open_source
+    from setvae_cli.store.precompute import precompute
+
+    source = open_source(Path(settings.data) if settings.data else None, settings.source)
+    summary = precompute(
+        source,
+        settings.store,
+        out,
+        workers=settings.workers or len(os.sched_getaffinity(0)),
+        sink=Preparation(output),
+        allow_long=settings.source.allow_long,
+    )
+    output.result(store_table(summary, "store written", "verified"), plain(summary))
+    output.next(f"setvae train --data {shown(summary.path)}")
+
+
+def _needed(value: Any, name: str) -> str:
+    if value is None:
+        raise SettingsError("is missing", where=name, mend="see setvae precompute --help")
+    return str(value)
+
+
+class Preparation:
+    """Shows how far the preparation of a store is, with its rate and the time left."""
+
+    def __init__(self, output: Output, clock: Callable[[], float] = time.monotonic) -> None:
+        self._output, self._clock = output, clock
+        self._doing, self._started = "", clock()
+
+    def __call__(self, record: object) -> None:
+        """Show one record."""
+        from setvae_cli.store.precompute import PrepareProgress
+
+        if not isinstance(record, PrepareProgress):
+            return
+        if record.doing != self._doing:
+            self._doing, self._started = record.doing, self._clock()
+        seconds = self._clock() - self._started
+        share = record.done / record.total if record.total else None
+        tail = [f"{numbers.count(record.rows / seconds)} rows/s"] if seconds > 0 else []
+        if share and seconds > 1:
+            tail.append(f"{numbers.clock(seconds * (1 / share - 1))} left")
+        self._output.progress(record.doing, share, "  ".join(tail))
+
+
+def store_table(summary: Summary, place: str, state: str) -> list[str]:
+    """Splits, what was dropped and why, and where the store is.
+
+    Args:
+        summary: The store in numbers.
+        place: What the last line says before the path, such as "store written".
+        state: What is known of its bytes.
+    """
+    several = len(summary.tasks) > 1
+    heads = summary.tasks if several else ("positive",) * len(summary.tasks)
+    rows = [("split", "subjects", "sets", "elements", *heads)]
+    for name, split in summary.splits.items():
+        shares = [split.positive.get(task) for task in summary.tasks]
+        positive = ["n/a" if share is None else numbers.percent(share) for share in shares]
+        sizes = map(numbers.short_count, (split.sets, split.elements))
+        rows.append((name, numbers.count(split.subjects), *sizes, *positive))
+    last = f"{place}: {shown(summary.path)} ({numbers.size(summary.bytes)}, {state})"
+    return [*numbers.aligned(rows), *_drops(summary.drops), last]
+
+
+def _drops(drops: dict[str, int]) -> list[str]:
+    """Reasons by their counts, wrapped to 80 columns."""
+    if not drops:
+        return []
+    reasons = ", ".join(f"{numbers.count(n)} {reason}" for reason, n in drops.items())
+    total = numbers.count(sum(drops.values()))
+    return textwrap.wrap(f"dropped {total} rows: {reasons}", 80, subsequent_indent="  ")
+
+
+def shown(path: Path) -> str:
+    """A path relative to where the person stands, when it lies below."""
+    below = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return os.path.relpath(path) if below else str(path)
+
+
+def plain(summary: Summary) -> dict[str, Any]:
+    """The same numbers for --json."""
+    splits = {name: counts.model_dump() for name, counts in summary.splits.items()}
+    return asdict(summary) | {"path": shown(summary.path), "splits": splits}

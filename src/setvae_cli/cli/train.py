@@ -1,0 +1,166 @@
+"""`setvae train`: a store, or raw events, to a trained and measured model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from setvae_cli.cli import numbers, options
+from setvae_cli.cli.output import Output
+from setvae_cli.errors import SettingsError
+from setvae_cli.settings.command import TrainSettings
+
+if TYPE_CHECKING:
+    from setvae_cli.evaluation.measures import LevelPosterior, Metric
+    from setvae_cli.training.records import Progress, Result, Validated
+
+SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy"}
+LEFT_WIDTH = 32
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.register(app, TrainSettings, run)
+
+
+def run(settings: TrainSettings, output: Output) -> None:
+    """Train a set VAE on a store, on raw events, or on the built-in cohort.
+
+    Every option can also stand in a YAML file (--config) or in the environment, as
+    SETVAE_BATCH_SIZE for --batch-size. An option wins over the environment, the environment over
+    the file, the file over the preset.
+    """
+    _check_workers(settings.loader.num_workers)
+    if settings.loader.use_dynamic_padding:
+        output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
+    if settings.data is None:
+        subjects = numbers.count(settings.source.subjects)
+        output.say(f"No --data: training on the built-in simulated cohort ({subjects} subjects).")
+        output.say("Your own data: setvae precompute --help")
+        output.say()
+    result = _train(settings, output)
+    output.result(closing_table(result), asdict(result))
+    output.next(f"tensorboard --logdir {result.run}")
+
+
+def _train(settings: TrainSettings, output: Output) -> Result:
+    from setvae_cli.cli.precompute import Preparation
+    from setvae_cli.store.cache import prepared
+
+    store = prepared(
+        Path(settings.data) if settings.data is not None else None,
+        settings.source,
+        settings.store,
+        settings.run.output_dir / ".cache",
+        sink=Preparation(output),
+    )
+    output.progress("starting", None, "")
+    from setvae_cli.training.fit import fit
+
+    return fit(settings, store, TrainingView(settings, output))
+
+
+class TrainingView:
+    """Shows what training reports, record by record."""
+
+    def __init__(self, settings: TrainSettings, output: Output) -> None:
+        self._settings, self._output = settings, output
+
+    def __call__(self, record: object) -> None:
+        """Show one record; those that only matter to others are passed over."""
+        from setvae_cli.training import records
+
+        match record:
+            case records.RunStarted():
+                self._output.end_progress()
+                self._output.facts(asdict(record).items())
+                self._configuration()
+                self._output.say()
+            case records.Progress():
+                head = f"epoch {record.epoch}/{record.epochs}"
+                self._output.progress(head, record.batch / record.batches, progress_tail(record))
+            case records.Validated():
+                if self._output.verbose:
+                    self._output.say(validation_line(record))
+            case records.Stopped():
+                self._output.end_progress()
+                if record.early:
+                    self._output.say(f"Stopped early: {record.reason}.")
+
+    def _configuration(self) -> None:
+        if self._output.verbose:
+            sections = (self._settings.loader, self._settings.optimizer, self._settings.run)
+            values = {name: v for section in sections for name, v in section.model_dump().items()}
+            self._output.say()
+            self._output.facts((name, str(value)) for name, value in values.items())
+
+
+def progress_tail(progress: Progress) -> str:
+    """Rate, loss, last validation, time left."""
+    parts = [f"{numbers.count(progress.elements_per_s)} el/s"]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.2f}")
+    if progress.auc is not None:
+        parts.append(f"AUC {progress.auc:.2f}")
+    if progress.seconds_left is not None:
+        parts.append(f"{numbers.clock(progress.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def validation_line(validated: Validated) -> str:
+    """One validation in one line, best ones marked."""
+    values = [f"{tag.removeprefix('val_')} {v:.4g}" for tag, v in validated.scalars.items()]
+    absent = [f"{tag.removeprefix('val_')} n/a" for tag in validated.absent]
+    mark = "  (best)" if validated.best else ""
+    place = f"validation, epoch {validated.epoch}, step {numbers.count(validated.step)}:"
+    return "  ".join([place, *values, *absent]) + mark
+
+
+def closing_table(result: Result) -> list[str]:
+    """Metrics on the left, the posterior on the right, the checkpoint below both."""
+    several = len({metric.task for metric in result.metrics}) > 1
+    keys = [_metric_key(metric, result.split, several) for metric in result.metrics]
+    pad = max(map(len, ["accuracy  ", *keys])) + 2
+    values = map(_metric_value, result.metrics)
+    left = ["Result", *(f"{key:<{pad}}{value}" for key, value in zip(keys, values, strict=True))]
+    right = ["Posterior", *_posterior_lines(result.posterior)]
+    width = max(LEFT_WIDTH, *(len(line) + 2 for line in left))
+    lines = [f"{a:<{width}}{b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
+    return [*lines, f"{'best':<{pad}}{result.best}"]
+
+
+def _metric_key(metric: Metric, split: str, several: bool) -> str:
+    name = SHOWN.get(metric.name, metric.name)
+    key = name if name == "accuracy" else f"{split} {name}"
+    return f"{key} {metric.task}" if several else key
+
+
+def _metric_value(metric: Metric) -> str:
+    if metric.value is None:
+        return f"n/a ({metric.reason})"
+    interval = "" if metric.low is None else f" [{metric.low:.2f}, {metric.high:.2f}]"
+    return f"{metric.value:.3f}{interval}"
+
+
+def _posterior_lines(levels: tuple[LevelPosterior, ...]) -> list[str]:
+    head = f"{'level':<7}{'KL nats':<9}{'floor':<7}active"
+    rows = [
+        f"{one.level:>3}{one.kl_nats:>9.1f}{one.floor:>8.1f}{one.active:>5} / {one.latent}"
+        for one in levels
+    ]
+    return [head, *rows]
+
+
+def _check_workers(workers: int | None) -> None:
+    most = 4 * len(os.sched_getaffinity(0))
+    if workers is not None and workers > most:
+        raise SettingsError(
+            f"{workers} workers are more than four a usable core ({most})",
+            where="--num-workers",
+            mend="use fewer, or leave it out",
+        )

@@ -1,0 +1,211 @@
+"""The three splits as loaders that can stop in the middle of an epoch and go on exactly there."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from setvae_cli.data.batch import SetBatch
+from setvae_cli.data.dataset import SetDataset
+from setvae_cli.data.sampler import EpochSampler
+from setvae_cli.errors import InputError
+from setvae_cli.settings.run import LoaderSettings
+from setvae_cli.store.format import SPLITS
+from setvae_cli.store.reader import Store
+from setvae_cli.store.vocabulary import Vocabulary
+
+_log = logging.getLogger(__name__)
+
+
+class EpochLoader(DataLoader[SetBatch]):
+    """A loader that owns its epoch: iterating goes on where it was, then to the next epoch.
+
+    Its length is always that of a whole epoch. The state that is saved names the batch that comes
+    next, so that a training step and the state saved after it fit together.
+
+    Attributes:
+        epoch: The epoch of the next batch.
+        position: The number of the next batch in it.
+    """
+
+    def __init__(
+        self,
+        dataset: SetDataset,
+        batches: EpochSampler,
+        *,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        """Args:
+        dataset: Gathers a batch for a request.
+        batches: The requests.
+        num_workers: Processes; they share the pages of the store.
+        pin_memory: Copy batches to page-locked memory.
+        """
+        self._batches = batches
+        self.epoch = self.position = 0
+        super().__init__(
+            dataset,
+            sampler=batches,
+            batch_size=None,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            prefetch_factor=2 if num_workers else None,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_ignore_signals if num_workers else None,
+            generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+        )
+
+    def __iter__(self) -> Iterator[SetBatch]:  # type: ignore[override]
+        if self.position >= len(self):
+            self.epoch, self.position = self.epoch + 1, 0
+        self._batches.epoch, self._batches.start = self.epoch, self.position
+        for batch in super().__iter__():
+            self.position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and number of the batch that comes next."""
+        if self.position >= len(self):
+            return {"epoch": self.epoch + 1, "position": 0}
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+
+class SetDataModule(pl.LightningDataModule):
+    """Training, validation and test rows of a store, standardised for one model.
+
+    Attributes:
+        train, validation, test: The datasets.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vocabulary: Vocabulary,
+        settings: LoaderSettings,
+        *,
+        tasks: tuple[str, ...],
+        seed: int,
+        hide_rate: float = 0.0,
+        plan_sets: bool = False,
+        limit_val_batches: float = 1.0,
+        splits: Mapping[str, NDArray[np.int64]] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Args:
+        store: Where the events are.
+        vocabulary: The model's.
+        settings: How subjects become batches.
+        tasks: Labels that are trained on; none: prediction is off.
+        seed: Of order, truncation, hiding, and of the validation subset.
+        hide_rate: Largest share of a training subject's elements hidden.
+        plan_sets: Whether the model attends inside sets.
+        limit_val_batches: Share of the validation split: the same subset always.
+        splits: Row numbers of other splits than the store's (of a fold).
+        rank, world: This process, and how many there are.
+
+        Raises:
+            InputError: Training or validation is empty, or training has one class only.
+        """
+        super().__init__()
+        rows = {name: store.split(name) for name in SPLITS} if splits is None else dict(splits)
+        rows["validation"] = _subset(rows["validation"], limit_val_batches, seed)
+        for name in ("train", "validation"):
+            if not len(rows[name]):
+                raise InputError(f"the {name} split is empty", where=str(store.path))
+
+        def dataset(name: str, hide: float) -> SetDataset:
+            return SetDataset(
+                store,
+                vocabulary,
+                rows[name],
+                tasks=tasks,
+                max_sequence_length=settings.max_sequence_length,
+                truncate=settings.truncate,
+                seed=seed,
+                hide_rate=hide,
+                plan_sets=plan_sets,
+            )
+
+        self.train, self.validation, self.test = (
+            dataset(name, hide_rate if name == "train" else 0.0) for name in SPLITS
+        )
+        check_classes(self.train.labels, self.validation.labels, tasks)
+        if len(self.train) < settings.batch_size:
+            _log.warning("a batch is larger than the training split of %d", len(self.train))
+        self._settings, self._seed, self._ranks = settings, seed, (rank, world)
+
+    def train_dataloader(self) -> EpochLoader:
+        """Batches in the order f(seed, epoch)."""
+        return self._loader(self.train, shuffle=True)
+
+    def val_dataloader(self) -> EpochLoader:
+        """Batches in the order of the rows."""
+        return self._loader(self.validation, shuffle=False)
+
+    def test_dataloader(self) -> EpochLoader:
+        """Batches in the order of the rows."""
+        return self._loader(self.test, shuffle=False)
+
+    def _loader(self, dataset: SetDataset, *, shuffle: bool) -> EpochLoader:
+        settings = self._settings
+        batches = EpochSampler(
+            dataset.n_elements,
+            dataset.labels >= 0,
+            settings.batch_size,
+            settings.gradient_accumulation_steps if shuffle else 1,
+            seed=self._seed,
+            shuffle=shuffle,
+            batching=settings.batching,
+            rank=self._ranks[0],
+            world=self._ranks[1],
+        )
+        pin = torch.cuda.is_available() if settings.pin_memory is None else settings.pin_memory
+        return EpochLoader(dataset, batches, num_workers=settings.num_workers or 0, pin_memory=pin)
+
+
+def check_classes(
+    train: NDArray[np.int64], validation: NDArray[np.int64], tasks: tuple[str, ...]
+) -> None:
+    """Make sure that each task can be learned from the training labels [items, tasks].
+
+    Raises:
+        InputError: A task has fewer than two classes in training.
+    """
+    for i, task in enumerate(tasks):
+        classes = [len(np.unique(labels[labels[:, i] >= 0, i])) for labels in (train, validation)]
+        if classes[0] < 2:
+            raise InputError(
+                f"the label {task} has {classes[0]} class(es) in training, expected at least 2",
+                mend="give other labels, or switch prediction off with --pred-weight 0",
+            )
+        if classes[1] < 2:
+            _log.warning(
+                "the label %s has one class in validation: its AUROC is not defined there", task
+            )
+
+
+def _subset(rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    if share >= 1 or not len(rows):
+        return rows
+    count = max(1, round(share * len(rows)))
+    generator = np.random.Generator(np.random.Philox([seed, 0x5E7]))
+    return np.sort(generator.permutation(rows)[:count])
+
+
+def _ignore_signals(_: int) -> None:
+    """Only the parent decides what a signal means; a worker ends with its parent."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

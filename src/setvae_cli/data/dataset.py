@@ -1,0 +1,250 @@
+"""Batches of a store as a model sees them, gathered with a few vectorised calls.
+
+request -> windows of sets (length limit) -> their elements -> unknown and hidden ones left out
+        -> standardised with the model's statistics -> SetBatch with its plan
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from setvae_cli.data.batch import SetBatch, make_plan
+from setvae_cli.data.gather import (
+    Truncate,
+    Windows,
+    find_windows,
+    gather,
+    only,
+    random_windows,
+    ranges,
+)
+from setvae_cli.data.noise import counter_uniform
+from setvae_cli.data.sampler import BatchRequest
+from setvae_cli.data.standardise import Standardiser
+from setvae_cli.errors import InputError
+from setvae_cli.store.format import Packed
+from setvae_cli.store.reader import Store
+from setvae_cli.store.vocabulary import Vocabulary
+
+LEAST_MATCHED = 0.8  # share of elements that a model must know of a foreign store
+HIDE_RATE_DRAW, HIDE_DRAW, WINDOW_DRAW = 101, 102, 103
+
+Array = NDArray[Any]
+_log = logging.getLogger(__name__)
+
+
+class SetDataset(Dataset[SetBatch]):
+    """Some rows of a store, standardised for one model.
+
+    An index is a `BatchRequest`, so that a loader with `batch_size=None` yields whole batches.
+    It pickles as the path of its store, its rows and its settings.
+
+    Attributes:
+        rows: Row numbers in rows.parquet, ascending; positions in the dataset are places here.
+        excluded: Rows left out because the model knows none of their events.
+        unmatched: Share of events whose code the model does not know; they are left out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vocabulary: Vocabulary,
+        rows: NDArray[np.int64],
+        *,
+        tasks: tuple[str, ...] = (),
+        max_sequence_length: int | None = None,
+        truncate: Truncate = "latest",
+        seed: int = 0,
+        hide_rate: float = 0.0,
+        plan_sets: bool = False,
+    ) -> None:
+        """Args:
+        store: Where the events are.
+        vocabulary: The model's: its numbering and statistics are used.
+        rows: Row numbers of the store.
+        tasks: Labels to give.
+        max_sequence_length: Elements a subject, in whole sets; a single longer set is cut.
+        truncate: Which sets a longer subject keeps; random is drawn anew each epoch.
+        seed: Of truncation and hiding.
+        hide_rate: Largest share of a subject's elements hidden; drawn for each, uniform from 0.
+        plan_sets: Whether the plan has rectangles by set, for attention inside sets.
+
+        Raises:
+            InputError: A task is unknown, or the model knows too few events of the store.
+        """
+        unknown = [task for task in tasks if task not in store.tasks]
+        if unknown:
+            raise InputError(f"the store has no label {unknown[0]!r:.60}", where=str(store.path))
+        self.rows = np.sort(np.asarray(rows, dtype=np.int64))
+        self.excluded, self.unmatched = 0, 0.0
+        self._store, self._tasks = store, tasks
+        self._limit, self._truncate, self._seed = max_sequence_length, truncate, seed
+        self._hide_rate, self._plan_sets = hide_rate, plan_sets
+        self._standardise = Standardiser.between(store.vocabulary, vocabulary)
+        if (self._standardise.key < 0).any():
+            self._leave_out_unknown()
+        self._say_what_is_cut()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, request: BatchRequest) -> SetBatch:
+        return self.batch(request)
+
+    def __getstate__(self) -> dict[str, Any]:
+        cached = ("_windows", "labels")
+        state = {name: value for name, value in self.__dict__.items() if name not in cached}
+        chosen = np.zeros(len(self._store), dtype=bool)
+        chosen[self.rows] = True
+        return state | {"rows": np.packbits(chosen)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rows = np.flatnonzero(np.unpackbits(state["rows"])).astype(np.int64)
+        self.__dict__.update(state | {"rows": rows})
+
+    @property
+    def n_elements(self) -> NDArray[np.int64]:
+        """Elements of each item after the length limit, for batches of similar length."""
+        sizes = self._windows.n_elements
+        return np.asarray(sizes if self._limit is None else np.minimum(sizes, self._limit))
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Classes [items, tasks]; -1 where missing."""
+        places = [self._store.tasks.index(task) for task in self._tasks]
+        return np.asarray(self._store.labels[self.rows][:, places])
+
+    def batch(self, request: BatchRequest) -> SetBatch:
+        """Gather the subjects of a request, in its order."""
+        windows = self._windows.take(request.rows)
+        if self._truncate == "random" and self._limit is not None:
+            windows = self._random_windows(windows, request)
+        packed = self._gather(windows, request.rows)
+        if self._hide_rate > 0:
+            packed = only(packed, self._visible(packed, request))
+        return self._assemble(packed, request)
+
+    @cached_property
+    def _windows(self) -> Windows:
+        return find_windows(self._store, self.rows, limit=self._limit, truncate=self._truncate)
+
+    def _random_windows(self, windows: Windows, request: BatchRequest) -> Windows:
+        assert self._limit is not None
+        draws = self._uniform(request, request.places, np.zeros_like(request.places), WINDOW_DRAW)
+        return random_windows(self._store, windows, draws, limit=self._limit)
+
+    def _gather(self, windows: Windows, items: Array) -> Packed:
+        """Events of known codes; a random window without any gives way to the latest sets."""
+        packed = gather(self._store, windows)
+        if not self.unmatched:
+            return packed
+        known = only(packed, self._standardise.key[packed.keys] >= 0)
+        nothing = np.diff(known.row_offsets) == 0
+        if not nothing.any():
+            return known
+        windows = windows.replaced(nothing, self._latest_windows().take(items))
+        packed = gather(self._store, windows)
+        return only(packed, self._standardise.key[packed.keys] >= 0)
+
+    def _latest_windows(self) -> Windows:
+        return find_windows(self._store, self.rows, limit=self._limit, truncate="latest")
+
+    def _visible(self, packed: Packed, request: BatchRequest) -> Array:
+        """Which elements stay: each subject draws a rate, each element is hidden with it.
+
+        A subject that would lose everything keeps everything.
+        """
+        ends = packed.set_offsets[packed.row_offsets]
+        counts = np.diff(ends)
+        rate = self._uniform(request, request.places, np.zeros_like(counts), HIDE_RATE_DRAW)
+        places = np.repeat(request.places, counts)
+        draws = self._uniform(request, places, ranges(np.zeros_like(counts), counts), HIDE_DRAW)
+        visible = draws >= np.repeat(rate * np.float32(self._hide_rate), counts)
+        gone = np.add.reduceat(visible, ends[:-1], dtype=np.int64) == 0
+        return np.asarray(visible | np.repeat(gone, counts))
+
+    def _uniform(self, request: BatchRequest, places: Array, index: Array, draw: int) -> Array:
+        place, number = torch.from_numpy(places), torch.from_numpy(index)
+        uniform = counter_uniform(
+            self._seed, request.epoch, request.batch, place, number, draw=draw
+        )
+        return np.asarray(uniform.numpy())
+
+    def _assemble(self, packed: Packed, request: BatchRequest) -> SetBatch:
+        keys, values, mask = self._standardise(packed.keys, packed.values)
+        labels = torch.from_numpy(self.labels[request.rows])
+        set_sizes = torch.from_numpy(np.diff(packed.set_offsets))
+        sets_per_subject = torch.from_numpy(np.diff(packed.row_offsets))
+        plan = make_plan(
+            set_sizes,
+            sets_per_subject,
+            with_sets=self._plan_sets,
+            epoch=request.epoch,
+            batch=request.batch,
+            places=torch.from_numpy(request.places),
+            step_subjects=request.step_subjects,
+            step_labelled=request.step_labelled,
+        )
+        return SetBatch(
+            keys=torch.from_numpy(keys),
+            values=torch.from_numpy(values),
+            value_mask=torch.from_numpy(mask),
+            set_sizes=set_sizes,
+            positions=torch.from_numpy(packed.positions),
+            sets_per_subject=sets_per_subject,
+            rows=torch.from_numpy(self.rows[request.rows]),
+            labels=labels,
+            label_mask=labels >= 0,
+            plan=plan,
+        )
+
+    def _leave_out_unknown(self) -> None:
+        """Count events whose code the model does not know; leave out rows with no other."""
+        known, total = self._known_elements()
+        self.unmatched = 1 - float(known.sum()) / max(float(total.sum()), 1.0)
+        if self.unmatched > 1 - LEAST_MATCHED:
+            raise InputError(
+                f"the model knows {100 * (1 - self.unmatched):.0f} % of the events of this store, "
+                f"expected at least {100 * LEAST_MATCHED:.0f} %",
+                where=str(self._store.path),
+                mend="name codes as the model's store did, or train on this store",
+            )
+        if self.unmatched:
+            dropped = int(total.sum() - known.sum())
+            _log.warning("%d events have codes never seen in training; left out", dropped)
+        self.excluded = int((known == 0).sum())
+        if self.excluded:
+            self.rows = self.rows[known > 0]
+            self.__dict__.pop("_windows", None)
+            _log.warning("%d subjects have no event that the model knows; left out", self.excluded)
+
+    def _known_elements(self) -> tuple[Array, Array]:
+        """For each row, how many events of its window have a known code, and how many it has."""
+        windows = self._latest_windows() if self._truncate == "random" else self._windows
+        known = np.zeros(len(self.rows), dtype=np.int64)
+        for number in np.unique(windows.shard).tolist():
+            mine = np.flatnonzero(windows.shard == number)
+            seen = self._standardise.key[self._store.shard(number).keys] >= 0
+            before = np.concatenate(([0], np.cumsum(seen)))
+            first = windows.first[mine]
+            known[mine] = before[first + windows.n_elements[mine]] - before[first]
+        return known, windows.n_elements
+
+    def _say_what_is_cut(self) -> None:
+        """Count subjects whose only set in reach is longer than the limit, so that it is cut."""
+        if self._limit is None or self._truncate == "random":
+            return
+        columns = self._store.columns
+        lost = columns.n_elements[self.rows] - self._windows.n_elements
+        cut = (self._windows.n_sets == 1) & (self._windows.n_elements == self._limit) & (lost > 0)
+        if cut.any():
+            _log.warning(
+                "%d subjects keep one set, which may be cut to %d elements", cut.sum(), self._limit
+            )

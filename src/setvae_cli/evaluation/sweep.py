@@ -1,0 +1,156 @@
+"""One deterministic pass over a split: predictions, raw loss terms, posterior measures.
+
+Training validates with it, a finished run is measured with it, and so is any checkpoint later on.
+Nothing is read from the device before `finish`, except sizes that the loader knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from setvae_cli.data.batch import SetBatch
+from setvae_cli.evaluation.measures import LevelPosterior
+from setvae_cli.evaluation.posterior import PosteriorStream
+from setvae_cli.losses.objective import LossTerms, Weights, loss_terms, total
+from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.settings.objective import ObjectiveSettings
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a pass over a split found, subjects in the order of the pass.
+
+    Attributes:
+        rows: [subjects] row numbers.
+        logits: [subjects, outputs] float64.
+        labels: [subjects, tasks] class numbers.
+        label_mask: [subjects, tasks], True where there is a label.
+        scalars: `loss`, `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label; only with
+            labels), `beta`, `recon_weight`, `pred_weight`.
+        posterior: One entry a level; empty when not asked for.
+    """
+
+    rows: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray
+    label_mask: np.ndarray
+    scalars: dict[str, float]
+    posterior: tuple[LevelPosterior, ...]
+
+
+class Sweep:
+    """Collects batches of one pass.
+
+    Args:
+        model: In evaluation mode.
+        objective: Free bits, smoothing, regularisers.
+        classes: Classes of each task.
+        posterior: Whether to measure posteriors, which costs float64 arithmetic.
+    """
+
+    def __init__(
+        self,
+        model: SeqSetVAE,
+        objective: ObjectiveSettings,
+        classes: tuple[int, ...],
+        *,
+        posterior: bool = False,
+    ) -> None:
+        self._model, self._objective, self._classes = model, objective, classes
+        self._stream = PosteriorStream(objective.free_bits) if posterior else None
+        self._columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._terms: list[LossTerms] = []
+        self._batch: SetBatch | None = None
+
+    def add(self, batch: SetBatch) -> None:
+        """Evaluate a batch with posterior means and without noise."""
+        output = self._model(batch, noise_seed=None)
+        terms = loss_terms(self._model, output, batch, self._objective, classes=self._classes)
+        self._terms.append(terms)
+        self._columns.append((batch.rows, output.logits, batch.labels, batch.label_mask))
+        self._batch = batch
+        if self._stream is not None:
+            self._stream.update(output.posteriors, output.priors)
+
+    def finish(self, weights: Weights, sets_per_subject: float) -> Swept:
+        """Close the pass.
+
+        Args:
+            weights: Weights of the loss terms.
+            sets_per_subject: Mean sets a subject in training, as in the training loss.
+
+        Raises:
+            ValueError: No batch was added.
+        """
+        if self._batch is None:
+            raise ValueError("a pass needs at least one batch")
+        rows, logits, labels, mask = (
+            torch.cat(column).cpu() for column in zip(*self._columns, strict=True)
+        )
+        labelled = mask[:, : len(self._classes)].sum(dim=0).tolist()
+        terms = _sum(self._terms)
+        plan = replace(self._batch.plan, step_subjects=len(rows), step_labelled=tuple(labelled))
+        whole = replace(self._batch, plan=plan)
+        loss = total(terms, weights, whole, sets_per_subject)
+        return Swept(
+            rows=rows.numpy(),
+            logits=logits.double().numpy(),
+            labels=labels.numpy(),
+            label_mask=mask.numpy(),
+            scalars={"loss": float(loss), **scalars(terms, weights, sum(labelled))},
+            posterior=self._stream.result() if self._stream is not None else (),
+        )
+
+
+def sweep(
+    model: SeqSetVAE,
+    batches: Iterable[SetBatch],
+    objective: ObjectiveSettings,
+    classes: tuple[int, ...],
+    *,
+    weights: Weights,
+    sets_per_subject: float,
+    autocast: AbstractContextManager[object],
+) -> Swept:
+    """Pass over all batches, on the model's device, with posterior measures."""
+    collected = Sweep(model.eval(), objective, classes, posterior=True)
+    device = next(model.parameters()).device
+    with torch.no_grad(), autocast:
+        for batch in batches:
+            collected.add(batch.to(device))
+    return collected.finish(weights, sets_per_subject)
+
+
+def scalars(terms: LossTerms, weights: Weights, labelled: int) -> dict[str, float]:
+    """Means of summed terms: nats a set, and nats a label."""
+    found = {
+        "recon": float(terms.recon) / terms.sets,
+        "kl": float(terms.kl.sum()) / terms.sets,
+        "beta_kl": weights.beta * float(terms.kl_objective.sum()) / terms.sets,
+        "beta": weights.beta,
+        "recon_weight": weights.recon,
+        "pred_weight": weights.pred,
+    }
+    if labelled:
+        found["pred"] = float(terms.pred.sum()) / labelled
+    return found
+
+
+def _sum(terms: list[LossTerms]) -> LossTerms:
+    """The sum of raw sums, in float64."""
+    return LossTerms(
+        recon=torch.stack([t.recon.double() for t in terms]).sum(dim=0),
+        kl=torch.stack([t.kl.double() for t in terms]).sum(dim=0),
+        kl_objective=torch.stack([t.kl_objective.double() for t in terms]).sum(dim=0),
+        pred=torch.stack([t.pred.double() for t in terms]).sum(dim=0),
+        regularizer=torch.stack([t.regularizer.double() for t in terms]).sum(dim=0),
+        subjects=sum(t.subjects for t in terms),
+        sets=sum(t.sets for t in terms),
+        elements=sum(t.elements for t in terms),
+    )

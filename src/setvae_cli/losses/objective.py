@@ -1,0 +1,188 @@
+"""The objective: raw terms of a micro-batch, weights of a step, and their sum.
+
+    loss of a step = sum over subjects of [w_r recon + beta KL + regularisers] / (subjects x mean
+                     sets a subject)  +  w_p sum of cross-entropies / labelled subjects
+
+Every term is a sum over this micro-batch divided by a count of the whole step, so that gradients
+of micro-batches and ranks add up to the step's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from setvae_cli.data.batch import SetBatch
+from setvae_cli.losses.kl import kl_levels
+from setvae_cli.losses.reconstruction import chamfer, query_nll
+from setvae_cli.nn.decoders import QueryDecoder
+from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
+from setvae_cli.settings.objective import ObjectiveSettings
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Raw, unweighted sums over one micro-batch.
+
+    Attributes:
+        recon: Reconstruction, nats (distances with the chamfer decoder).
+        kl: Raw KL of each level, nats, lowest level first.
+        kl_objective: KL of each level after free bits and level weights, nats.
+        pred: Cross-entropy a task over labelled subjects, nats.
+        regularizer: The original's regularisers, each already times its weight.
+        subjects, sets, elements: Counts of this micro-batch.
+    """
+
+    recon: Float[Tensor, ""]
+    kl: Float[Tensor, "levels"]
+    kl_objective: Float[Tensor, "levels"]
+    pred: Float[Tensor, "tasks"]
+    regularizer: Float[Tensor, ""]
+    subjects: int
+    sets: int
+    elements: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of one step."""
+
+    beta: float
+    recon: float
+    pred: float
+
+
+def loss_terms(
+    model: SeqSetVAE,
+    output: Output,
+    batch: SetBatch,
+    settings: ObjectiveSettings,
+    *,
+    classes: tuple[int, ...],
+    noise_seed: int | None = None,
+) -> LossTerms:
+    """All terms of one forward pass.
+
+    Args:
+        model: Whose output it is; its decoder holds the likelihood's heads.
+        output: The forward pass.
+        batch: The batch.
+        settings: Free bits, smoothing, regularisers.
+        classes: Classes of each task; 2 means one logit.
+        noise_seed: Seed of sampled negatives in training; None: exact.
+    """
+    if isinstance(model.decoder, QueryDecoder):
+        seed = noise_seed if model.training else None
+        recon = query_nll(model.decoder, output.decoded, batch, seed)
+    else:
+        assert output.elements is not None
+        assert batch.plan.by_set is not None
+        recon = chamfer(output.decoded, output.elements, batch.plan.by_set)
+    raw, objective = kl_levels(output.posteriors, output.priors, settings.free_bits)
+    return LossTerms(
+        recon=recon,
+        kl=raw,
+        kl_objective=objective * level_weights(len(raw), settings).to(objective),
+        pred=cross_entropies(output.logits, batch, classes, settings.label_smoothing),
+        regularizer=_regularizer(output, settings),
+        subjects=batch.plan.subjects,
+        sets=batch.plan.sets,
+        elements=batch.plan.elements,
+    )
+
+
+def level_weights(levels: int, settings: ObjectiveSettings) -> Float[Tensor, "levels"]:
+    """1 for every level, or rising from 1/levels for the lowest to 1."""
+    if not settings.rising_level_weights:
+        return torch.ones(levels)
+    return torch.arange(1, levels + 1) / levels
+
+
+def cross_entropies(
+    logits: Float[Tensor, "subjects outputs"],
+    batch: SetBatch,
+    classes: tuple[int, ...],
+    smoothing: float,
+) -> Float[Tensor, "tasks"]:
+    """Cross-entropy of each task summed over its labelled subjects, in nats."""
+    losses, column = [], 0
+    for task, n in enumerate(classes):
+        width = 1 if n == 2 else n
+        each = _cross_entropy(logits[:, column : column + width], batch.labels[:, task], smoothing)
+        losses.append(torch.where(batch.label_mask[:, task], each, 0.0).sum())
+        column += width
+    return torch.stack(losses) if losses else logits.new_zeros(0)
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "subjects width"], labels: Tensor, smoothing: float
+) -> Float[Tensor, "subjects"]:
+    labels = labels.clamp_min(0)
+    if logits.shape[1] > 1:
+        return functional.cross_entropy(
+            logits, labels.long(), label_smoothing=smoothing, reduction="none"
+        )
+    target = labels.to(logits.dtype) * (1 - smoothing) + 0.5 * smoothing
+    return functional.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")
+
+
+def _regularizer(output: Output, settings: ObjectiveSettings) -> Float[Tensor, ""]:
+    total = output.logits.new_zeros(())
+    for q in output.posteriors:
+        if settings.variance_regularizer:
+            total = total + settings.variance_regularizer * q.logvar.square().sum()
+        if settings.mean_regularizer:
+            total = total + settings.mean_regularizer * q.mean.square().sum()
+    return total
+
+
+def weights_at(
+    step: int, total_steps: int, settings: ObjectiveSettings, *, evaluating: bool = False
+) -> Weights:
+    """Weights of an optimizer step; a pure function, so that a resume goes on where it was.
+
+    Args:
+        step: The trainer's global step.
+        total_steps: Planned optimizer steps.
+        evaluating: Validation uses the final reconstruction and prediction weights.
+    """
+    recon, pred = settings.recon_weight, settings.pred_weight
+    if settings.dynamic_weights:
+        late = max(step, 10_000) if evaluating else step
+        recon *= max(0.5, 1 - late / 10_000)
+        pred = min(pred, late / 5_000)
+    return Weights(_beta(step, total_steps, settings), recon, pred)
+
+
+def _beta(step: int, total_steps: int, settings: ObjectiveSettings) -> float:
+    warmup = settings.beta_warmup
+    steps = warmup if warmup >= 1 else warmup * total_steps
+    if settings.beta_schedule == "constant" or steps == 0:
+        return settings.max_beta
+    if settings.beta_schedule == "cyclical":
+        cycle = max(total_steps / settings.beta_cycles, 1.0)
+        return settings.max_beta * min(1.0, 2 * math.fmod(step, cycle) / cycle)
+    return settings.max_beta * min(1.0, step / steps)
+
+
+def total(
+    terms: LossTerms, weights: Weights, batch: SetBatch, sets_per_subject: float
+) -> Float[Tensor, ""]:
+    """This micro-batch's share of the step's loss.
+
+    Args:
+        terms: Raw sums.
+        weights: Of this step.
+        batch: Its plan knows the counts of the whole step.
+        sets_per_subject: Mean sets a subject in training, a constant of the run.
+    """
+    plan = batch.plan
+    elbo = weights.recon * terms.recon + weights.beta * terms.kl_objective.sum()
+    loss = (elbo + terms.regularizer) / (plan.step_subjects * sets_per_subject)
+    labelled = terms.pred.new_tensor([max(n, 1) for n in plan.step_labelled])
+    return loss + weights.pred * (terms.pred / labelled).sum()

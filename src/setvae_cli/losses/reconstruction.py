@@ -1,0 +1,145 @@
+"""How well a set is explained: a likelihood in nats, or the original's distances."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from setvae_cli.data.batch import Rectangles, SetBatch
+from setvae_cli.data.noise import counter_uniform
+from setvae_cli.nn.decoders import DENSE_CODES, QueryDecoder
+from setvae_cli.nn.ragged import to_rectangle
+
+NEGATIVES = 256
+SMALLEST_SIGMA = 0.1
+NEGATIVE_DRAW = 3
+
+
+def query_nll(
+    decoder: QueryDecoder,
+    state: Float[Tensor, "sets hidden"],
+    batch: SetBatch,
+    noise_seed: int | None,
+) -> Float[Tensor, ""]:
+    """Negative log-likelihood of the sets, in nats, summed over the batch.
+
+    Presence of every code is Bernoulli; every occurrence of a value is Gaussian (sigma >= 0.1),
+    Bernoulli or categorical by its code's kind. Above 512 codes, in training, the sum over all
+    codes is estimated from 256 sampled ones with importance weights, without bias.
+
+    Args:
+        decoder: Holds the heads.
+        state: The decoder's state of each set.
+        batch: The targets.
+        noise_seed: Seed of the sampled codes; None: the exact sum.
+    """
+    keys, sets = batch.keys.long(), batch.plan.element_set
+    dense = decoder.codes <= DENSE_CODES
+    if dense:
+        table = decoder.heads.all(state)
+        flat = (sets * decoder.codes + keys).clamp_min(0)
+        numbers = table.flatten(0, 1).index_select(0, flat)
+        absent = functional.softplus(table[..., 0]).sum()
+    else:
+        numbers = decoder.heads.at(state, sets, keys)
+        absent = _all_softplus(decoder, state, batch, noise_seed)
+    first = _first_of_code(keys, sets, decoder.codes)
+    presence = absent - (numbers[:, 0] * first).sum()
+    return presence + _value_nll(decoder, state, batch, numbers)
+
+
+def _value_nll(
+    decoder: QueryDecoder, state: Tensor, batch: SetBatch, numbers: Float[Tensor, "elements 3"]
+) -> Float[Tensor, ""]:
+    keys, values = batch.keys.long(), batch.values
+    mean, sigma = numbers[:, 1], SMALLEST_SIGMA + functional.softplus(numbers[:, 2])
+    gaussian = 0.5 * ((values - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)
+    is_binary = decoder.is_binary.index_select(0, keys)
+    bits = functional.binary_cross_entropy_with_logits(
+        mean, torch.where(is_binary, values, 0.0).to(mean.dtype), reduction="none"
+    )
+    nll = torch.where(decoder.is_numeric.index_select(0, keys), gaussian, 0.0)
+    nll = torch.where(is_binary, bits, nll)
+    if decoder.category is not None:
+        log_p, is_category = decoder.category.log_probability(
+            state, batch.plan.element_set, keys, values
+        )
+        nll = torch.where(is_category, -log_p, nll)
+    return torch.where(batch.value_mask, nll, 0.0).sum()
+
+
+def _first_of_code(
+    keys: Int64[Tensor, "elements"], sets: Int64[Tensor, "elements"], codes: int
+) -> Bool[Tensor, "elements"]:
+    """True for one element of each code present in a set: repeated codes count once."""
+    pair = sets * codes + keys
+    ordered, order = torch.sort(pair, stable=True)
+    new = torch.ones_like(ordered, dtype=torch.bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return torch.empty_like(new).index_copy(0, order, new)
+
+
+def _all_softplus(
+    decoder: QueryDecoder, state: Tensor, batch: SetBatch, noise_seed: int | None
+) -> Float[Tensor, ""]:
+    """Sum over all codes and sets of log(1 + e^logit), exact or estimated from sampled codes."""
+    if noise_seed is None:
+        logits = decoder.heads.all(state)[..., 0]
+        return functional.softplus(logits).sum()
+    index = torch.arange(NEGATIVES, device=state.device)
+    uniform = counter_uniform(
+        noise_seed, batch.plan.epoch, batch.plan.batch, index, index, draw=NEGATIVE_DRAW
+    )
+    codes = (uniform * decoder.codes).long().clamp_max(decoder.codes - 1)
+    logits = decoder.heads.some(state, codes)[..., 0]
+    return functional.softplus(logits).sum() * (decoder.codes / NEGATIVES)
+
+
+def chamfer(
+    made: Float[Tensor, "elements dim"],
+    target: Float[Tensor, "elements dim"],
+    by_set: Rectangles,
+) -> Float[Tensor, ""]:
+    """The original's three Chamfer distances between made and true elements, summed over sets.
+
+    For vectors, unit directions and magnitudes: the mean squared distance to the nearest, from
+    both sides. These are distances, not nats; the target carries no gradient.
+    """
+    total = made.new_zeros(())
+    for bucket in by_set.buckets:
+        a, b = to_rectangle(made, bucket), to_rectangle(target.detach(), bucket)
+        vectors = _squared_distances(a, b)
+        directions = _squared_distances(_unit(a), _unit(b))
+        lengths = (_length(a) - _length(b).transpose(1, 2)).square()
+        for distances in (vectors, directions, lengths):
+            total = total + _nearest(distances, bucket.mask)
+    return total
+
+
+def _length(x: Float[Tensor, "rows width dim"]) -> Float[Tensor, "rows width 1"]:
+    return x.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
+
+
+def _unit(x: Float[Tensor, "rows width dim"]) -> Float[Tensor, "rows width dim"]:
+    return x / _length(x)
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Float[Tensor, "rows width width"]:
+    """One batched product, with the squared norms added."""
+    squares = a.square().sum(-1)[:, :, None] + b.square().sum(-1)[:, None, :]
+    return (squares - 2 * a @ b.transpose(1, 2)).clamp_min(0)
+
+
+def _nearest(
+    distances: Float[Tensor, "rows width width"], mask: Bool[Tensor, "rows width"] | None
+) -> Float[Tensor, ""]:
+    if mask is None:
+        return distances.amin(2).mean(1).sum() + distances.amin(1).mean(1).sum()
+    size = mask.sum(1)
+    forth = distances.masked_fill(~mask[:, None, :], torch.inf).amin(2).masked_fill(~mask, 0)
+    back = distances.masked_fill(~mask[:, :, None], torch.inf).amin(1).masked_fill(~mask, 0)
+    return ((forth.sum(1) + back.sum(1)) / size).sum()

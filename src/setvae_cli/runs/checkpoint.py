@@ -1,0 +1,191 @@
+"""Checkpoints: what the trainer needs to go on, under a header that needs nobody else.
+
+    {"setvae": Header as plain values, "state_dict": {...}, "optimizer_states": [...], "loops": ...}
+
+A checkpoint holds tensors and plain values only, so that it opens with `weights_only=True`, which
+runs no code. It holds no path, no id and no row number of a subject. Each byte range in the file
+carries a CRC that torch does not look at; `read` does.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from setvae_cli.errors import InputError
+from setvae_cli.files import atomic_writer, check_regular
+
+FORMAT_VERSION = 1
+HEADER = "setvae"
+MODEL, AVERAGED = "model.", "averaged."
+
+
+class Header(BaseModel):
+    """What a checkpoint says about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    format_version: int = Field(FORMAT_VERSION, description="Version of this layout.")
+    setvae_version: str = Field(description="Version that wrote it.")
+    settings: dict[str, Any] = Field(description="Flat settings of the run, without paths.")
+    vocabulary: dict[str, Any] = Field(description="Codes, kinds and statistics of the model.")
+    data_digest: str = Field(description="Digest of the store it was trained on.")
+    tasks: tuple[str, ...] = Field(description="Labels that are predicted.")
+    classes: tuple[int, ...] = Field(description="Classes of each label.")
+    set_size_p99: float = Field(description="99th percentile of set size, elements.")
+    time_scale: float = Field(description="95th percentile of the last position.")
+    sets_per_subject: float = Field(description="Mean sets a subject: scales the loss.")
+    planned_steps: int = Field(description="Optimizer steps that schedules span.")
+    measured: dict[str, float] = Field(description="Scalars of the last validation.")
+
+
+@dataclass(frozen=True)
+class CheckpointContent:
+    """An opened checkpoint.
+
+    Attributes:
+        path: Where it was read.
+        header: What it says about itself.
+        payload: All of it, as the trainer saved it.
+    """
+
+    path: Path
+    header: Header
+    payload: Mapping[str, Any]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs begun when it was saved, from 0."""
+        return int(self.payload["epoch"])
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done when it was saved."""
+        return int(self.payload["global_step"])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are evaluated: averaged ones where the run kept them."""
+        state = self.payload["state_dict"]
+        prefix = AVERAGED if any(name.startswith(AVERAGED) for name in state) else MODEL
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in state.items()
+            if name.startswith(prefix)
+        }
+
+
+def save(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically: the old file or the new one, never a part.
+
+    Raises:
+        TypeError: It holds something that is neither a tensor nor a plain value.
+        RunError: The disk is full, or refuses the write.
+    """
+    plain = _plain(payload, "")
+    # Through memory: torch.save to a path hides a full disk behind an error of its own.
+    buffer = io.BytesIO()
+    torch.save(plain, buffer)
+    with atomic_writer(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def read(path: Path) -> CheckpointContent:
+    """Open a checkpoint of ours without running anything in it.
+
+    Raises:
+        InputError: It is missing, damaged, not ours, holds code, or is of a later format.
+    """
+    check_regular(path, "checkpoint")
+    damage = _damage(path)
+    if damage:
+        raise InputError(damage, where=str(path), mend=_mend(path))
+    payload = _load(path)
+    if not isinstance(payload, dict) or not isinstance(payload.get(HEADER), dict):
+        raise InputError("is no checkpoint of setvae: it has no setvae header", where=str(path))
+    raw = payload[HEADER]
+    version = raw.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        what = f"has format {version}, this setvae reads up to {FORMAT_VERSION}"
+        raise InputError(what, where=str(path), mend="install a newer setvae")
+    try:
+        header = Header.model_validate(raw)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise InputError(f"its header has a wrong {field}", where=str(path)) from error
+    return CheckpointContent(path, header, payload)
+
+
+def is_intact(path: Path) -> bool:
+    """Whether every byte range of the file matches its checksum."""
+    return path.is_file() and _damage(path) is None
+
+
+def _damage(path: Path) -> str | None:
+    with open(path, "rb") as file:
+        begins_as_ours = file.read(2) == b"PK"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                return "is no checkpoint: it is a compressed archive"
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return "is cut short or damaged" if begins_as_ours else "is no checkpoint"
+    return "is damaged: a checksum does not match" if bad else None
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = "refused: it contains code, or objects other than tensors and plain values"
+        raise InputError(what, where=str(path)) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise InputError("is no checkpoint that torch can open", where=str(path)) from error
+
+
+def _mend(path: Path) -> str:
+    siblings = [other for other in path.parent.glob("*.ckpt") if other != path]
+    for other in sorted(siblings, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        if is_intact(other):
+            return f"the newest intact one beside it is {other.name}"
+    return "there is no intact one beside it"
+
+
+def _plain(value: Any, place: str) -> Any:
+    """The same value in plain containers; tensors lose their graph and what else they share."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {_key(key, place): _plain(item, f"{place}/{key}") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item, f"{place}/{i}") for i, item in enumerate(value))
+    raise TypeError(f"{place}: a checkpoint cannot hold a {type(value).__name__}")
+
+
+def _key(key: Any, place: str) -> str | int:
+    if type(key) in (str, int):
+        return key  # type: ignore[no-any-return]
+    raise TypeError(f"{place}: a checkpoint cannot hold a key of type {type(key).__name__}")
+
+
+def check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        InputError: A weight is NaN or infinite.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not math.isfinite(float(tensor.double().sum())):
+            raise InputError(f"weight {name} is not finite", where=str(path))

@@ -1,0 +1,185 @@
+"""The one authority over a run's paths.
+
+outputs/<name>/version_<n>/
+    settings.yaml  manifest.json  metrics.jsonl
+    events.out.tfevents.*  posterior_metrics/  report/
+    checkpoints/
+        last.ckpt  previous.ckpt                          the two newest
+        best_epoch=7_step=420_auc=0.8412_bs=4.ckpt        the best two by validation
+        final_step=1200_bs=4.ckpt                         where training ended
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from setvae_cli.errors import InputError
+from setvae_cli.files import make_folder
+
+_VERSION = re.compile(r"version_(\d+)")
+_BEST = re.compile(r"best_epoch=(\d+)_step=(\d+)_(auc|loss)=(-?\d+(?:\.\d+)?)_bs=\d+\.ckpt")
+
+
+@dataclass(frozen=True)
+class BestCheckpoint:
+    """A checkpoint that validation chose, as its name tells.
+
+    Attributes:
+        path: The file.
+        epoch: Epoch, from 1.
+        step: Optimizer steps done.
+        measure: `auc` or `loss`.
+        value: The validation's value, to four decimals.
+    """
+
+    path: Path
+    epoch: int
+    step: int
+    measure: str
+    value: float
+
+    @property
+    def rank(self) -> tuple[bool, float, int]:
+        """Sorts best first: AUC before loss, then the value, then the earlier step."""
+        by_auc = self.measure == "auc"
+        return (not by_auc, -self.value if by_auc else self.value, self.step)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: The folder of the run.
+        log_dir: Where event files and posterior_metrics go, when not into the run's folder.
+    """
+
+    path: Path
+    log_dir: Path | None = None
+
+    @classmethod
+    def create(cls, output_dir: Path, name: str, log_dir: Path | None = None) -> RunFolder:
+        """Make the next free version, which no other process can get too.
+
+        Raises:
+            InputError: The folder cannot be made there.
+        """
+        run = cls(_next_version(make_folder(output_dir / name)), log_dir)
+        make_folder(run.checkpoints)
+        make_folder(run.logs)
+        return run
+
+    @property
+    def settings(self) -> Path:
+        """Every setting of the run, flat, as `--config` reads it."""
+        return self.path / "settings.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, git, environment, data digest, seed."""
+        return self.path / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The log that watch, curves and report read."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of event files."""
+        return self.log_dir or self.path
+
+    @property
+    def posterior_metrics(self) -> Path:
+        """Folder of the monitor."""
+        return self.logs / "posterior_metrics"
+
+    @property
+    def report(self) -> Path:
+        """Folder of figures and pages."""
+        return self.path / "report"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The one before the newest."""
+        return self.checkpoints / "previous.ckpt"
+
+    def best_path(
+        self, *, epoch: int, step: int, measure: str, value: float, batch_size: int
+    ) -> Path:
+        """Name of a checkpoint that validation chose; `value` is kept to four decimals."""
+        name = f"best_epoch={epoch}_step={step}_{measure}={value:.4f}_bs={batch_size}.ckpt"
+        return self.checkpoints / name
+
+    def final_path(self, *, step: int, batch_size: int) -> Path:
+        """Name of the checkpoint where training ended."""
+        return self.checkpoints / f"final_step={step}_bs={batch_size}.ckpt"
+
+    def best(self) -> tuple[BestCheckpoint, ...]:
+        """Checkpoints that validation chose, best first."""
+        matches = [(path, _BEST.fullmatch(path.name)) for path in self.checkpoints.glob("best_*")]
+        found = [
+            BestCheckpoint(path, int(match[1]), int(match[2]), match[3], float(match[4]))
+            for path, match in matches
+            if match
+        ]
+        return tuple(sorted(found, key=lambda checkpoint: checkpoint.rank))
+
+    def best_or_last(self) -> Path:
+        """The best checkpoint, or where validation chose none the newest.
+
+        Raises:
+            InputError: The run has no checkpoint.
+        """
+        for path in [*(found.path for found in self.best()), self.last, self.previous]:
+            if path.is_file():
+                return path
+        raise InputError("holds no checkpoint", where=str(self.path))
+
+
+def latest(output_dir: Path) -> RunFolder | None:
+    """The run below `output_dir` whose folder was made last; None where there is none."""
+    runs = [
+        path
+        for path in output_dir.glob("*/version_*")
+        if _VERSION.fullmatch(path.name) and path.is_dir()
+    ]
+    if not runs:
+        return None
+    newest = max(runs, key=lambda path: (_started(path), int(path.name.removeprefix("version_"))))
+    return RunFolder(newest)
+
+
+def _started(run: Path) -> int:
+    """When the run began, nanoseconds: its settings are written once, its folder changes later."""
+    settings = run / "settings.yaml"
+    return (settings if settings.exists() else run).stat().st_mtime_ns
+
+
+def _next_version(parent: Path) -> Path:
+    taken = [_VERSION.fullmatch(path.name) for path in parent.iterdir()]
+    number = max((int(match[1]) + 1 for match in taken if match), default=0)
+    while True:
+        path = parent / f"version_{number}"
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            reason = f"a run cannot be made there ({(error.strerror or 'refused').lower()})"
+            mend = "choose another --output-dir"
+            raise InputError(reason, where=str(parent), mend=mend) from error
+        else:
+            return path

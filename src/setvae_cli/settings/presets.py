@@ -1,0 +1,53 @@
+"""Widths and objective in one word; a preset lists what differs from the defaults (`base`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from setvae_cli.settings.model import Preset
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "base": {},
+    "tiny": {
+        "dim": 24,
+        "latent_dim": 8,
+        "heads": 2,
+        "ff_dim": 48,
+        "variable_dim": 8,
+        "variable_pools": 4,
+        "embedding_dim": 16,
+    },
+    "original": {
+        "dim": 256,
+        "latent_dim": 256,
+        "levels": 2,
+        "prior": "standard",
+        "bottleneck": True,
+        "element_embedding": "product",
+        "set_encoder": "attention",
+        "set_attention": "induced",
+        "inducing_points": 16,
+        "heads": 2,
+        "ff_dim": 256,
+        "layers": 2,
+        "pooling": "original",
+        "variable_dim": 0,
+        "embedding_dim": 256,
+        "decoder": "chamfer",
+        "decoder_context": "state",
+        "head_dropout": 0.1,
+        "max_beta": 0.1,
+        "beta_warmup": 5000,
+        "free_bits": 0.1,
+        "recon_weight": 1.0,
+        "pred_weight": 1.0,
+        "dynamic_weights": True,
+        "label_smoothing": 0.1,
+        "lr": 1e-4,
+        "set_encoder_lr_ratio": 0.1,
+        "weight_decay": 0.01,
+        "lr_warmup": 0.0,
+        "gradient_clip_val": 0.5,
+        "weight_averaging": 0.0,
+    },
+}

@@ -1,0 +1,84 @@
+"""How batches are cut and where a run computes and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from setvae_cli.settings.base import Settings
+
+Precision = Literal["auto", "32", "16-mixed", "bf16-mixed", "64"]
+
+
+class LoaderSettings(Settings):
+    """How subjects become batches."""
+
+    batch_size: int = Field(4, ge=1, description="Subjects a micro-batch and device.")
+    gradient_accumulation_steps: int = Field(2, ge=1, description="Micro-batches a step.")
+    max_sequence_length: int | None = Field(
+        1000, ge=1, description="Elements a subject, in whole sets; `none` for no limit."
+    )
+    truncate: Literal["latest", "earliest", "random"] = Field(
+        "latest", description="Which sets a longer subject keeps."
+    )
+    batching: Literal["shuffle", "length"] = Field(
+        "shuffle", description="Plain shuffling, or batches of subjects of similar length."
+    )
+    num_workers: int | None = Field(
+        None, ge=0, description="Loader processes; default: 0, as events gather faster than a step."
+    )
+    pin_memory: bool | None = Field(None, description="Page-locked batches; default: with CUDA.")
+    use_dynamic_padding: bool = Field(
+        False, description="No effect: batches are ragged.", json_schema_extra={"hidden": True}
+    )
+
+
+class RunSettings(Settings):
+    """Where a run computes, what it writes, how often it validates."""
+
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+    name: str = Field("seqsetvae", description="Name of the run's folder below the output folder.")
+    log_dir: Path | None = Field(
+        None, description="Where event files and posterior_metrics go; default: the run's folder."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, order, noise and dropout.")
+    precision: Precision = Field(
+        "auto", description="auto: bf16-mixed on a GPU that has it, else 32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    compile_model: bool = Field(False, description="torch.compile: slow start, faster GPU steps.")
+    val_check_interval: float = Field(
+        1.0, gt=0, description="Validations: a share of an epoch, or batches when above 1."
+    )
+    limit_val_batches: float = Field(
+        1.0, gt=0, le=1, description="Share of the validation split: the same seeded subset always."
+    )
+    detect_anomaly: bool = Field(False, description="Name the operation behind a NaN; slow.")
+    devices: int = Field(1, description="Devices.", json_schema_extra={"hidden": True})
+    num_nodes: int = Field(1, description="Machines.", json_schema_extra={"hidden": True})
+    strategy: str = Field(
+        "auto", description="Strategy over devices.", json_schema_extra={"hidden": True}
+    )
+
+    @field_validator("devices", "num_nodes")
+    @classmethod
+    def _one_device(cls, count: int) -> int:
+        if count != 1:
+            raise ValueError("this version trains on one device of one machine; leave it at 1")
+        return count
+
+    @field_validator("strategy")
+    @classmethod
+    def _no_strategy(cls, strategy: str) -> str:
+        if strategy != "auto":
+            raise ValueError("this version trains on one device; leave the strategy at auto")
+        return strategy
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not name or name.startswith(".") or any(c in name for c in "/\\\0\n"):
+            raise ValueError("name must be one folder name")
+        return name

@@ -1,0 +1,122 @@
+"""Files of outcomes: one row a subject (and prediction time), one column a task.
+
+Recognised: Outcomes-a.txt of PhysioNet 2012 (RecordID, ..., In-hospital_death), oc.csv of SeqSetVAE
+(ts_id, in_hospital_mortality), and any table with an id column and class numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from setvae_cli.errors import InputError
+from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, as_numbers, plain
+from setvae_cli.sources.records import Labels
+from setvae_cli.sources.tabular import nearest, read_table
+
+IDS = ("subject_id", "RecordID", "ts_id", "patient_id", "stay_id", "icustay_id", "id")
+TASK = "in_hospital_mortality"
+_CHALLENGE = "In-hospital_death"  # -1 where unknown
+
+
+def read_labels(
+    path: Path, *, subject: str | None = None, tasks: Mapping[str, str] | None = None
+) -> Labels:
+    """Read and check a file of outcomes.
+
+    Args:
+        path: CSV or Parquet.
+        subject: Its id column; default: the first of the usual names.
+        tasks: Column of each task; default: every other column.
+
+    Raises:
+        InputError: A column is missing or no class number, or a subject has two labels.
+    """
+    table = read_table(path)
+    mapped = subject is not None and subject in table.column_names
+    identity = subject if subject and mapped else _identity(table, path)
+    columns = {"subject_id": as_subject_ids(table, identity, path)}
+    if "prediction_time" in table.column_names:
+        columns["prediction_time"] = _prediction_time(table, path)
+    for task, column in (tasks or _tasks(table, identity)).items():
+        columns[task] = _classes(table, column, path)
+    if not set(columns) - {"subject_id", "prediction_time"}:
+        raise InputError("holds no column of labels", where=str(path))
+    return check_labels(pa.table(columns), str(path))
+
+
+def check_labels(table: pa.Table, where: str) -> Labels:
+    """Drop rows without a subject, and refuse two rows for one subject and prediction time.
+
+    Raises:
+        InputError: Some subject has two rows.
+    """
+    named = pc.and_(pc.is_valid(table["subject_id"]), pc.not_equal(table["subject_id"], ""))
+    table = table.filter(named)
+    keys = [name for name in ("subject_id", "prediction_time") if name in table.column_names]
+    several = table.num_rows - table.select(keys).group_by(keys).aggregate([]).num_rows
+    if several:
+        raise InputError(
+            f"{several:,} rows give a second label for one subject and time",
+            where=where,
+            mend="keep one row for each",
+        )
+    return Labels(table, where)
+
+
+def as_subject_ids(table: pa.Table, name: str, path: Path) -> pa.StringArray:
+    """Ids of a file of outcomes; `200001.0` and `200001` are the same."""
+    try:
+        ids = as_ids(table[name])
+    except WrongColumn as error:
+        raise InputError(f"column '{name}' {error}", where=str(path)) from error
+    return pc.replace_substring_regex(ids, r"^(\d+)\.0+$", r"\1")
+
+
+def _identity(table: pa.Table, path: Path) -> str:
+    for name in IDS:
+        if name in table.column_names:
+            return name
+    close = next((found for name in IDS if (found := nearest(name, table.column_names))), None)
+    hint = f", nearest is '{close}'" if close else ""
+    raise InputError(
+        f"no column names the subject ({', '.join(IDS[:4])}, ...){hint}",
+        where=str(path),
+        mend="map it with --map subject=COLUMN",
+    )
+
+
+def _tasks(table: pa.Table, identity: str) -> dict[str, str]:
+    if _CHALLENGE in table.column_names:
+        return {TASK: _CHALLENGE}
+    others = [name for name in table.column_names if name not in (identity, "prediction_time")]
+    return {name.removeprefix("label.").removeprefix("label:"): name for name in others}
+
+
+def _classes(table: pa.Table, name: str, path: Path) -> pa.Int32Array:
+    if name not in table.column_names:
+        close = nearest(name, table.column_names)
+        raise InputError(
+            f"no column '{name}'" + (f", nearest is '{close}'" if close else ""), where=str(path)
+        )
+    try:
+        return as_classes(table[name], unknown=-1 if name == _CHALLENGE else None)
+    except WrongColumn as error:
+        raise InputError(
+            f"column '{name}' {error}",
+            where=str(path),
+            mend="name the columns of labels with --map label:NAME=COLUMN",
+        ) from error
+
+
+def _prediction_time(table: pa.Table, path: Path) -> pa.DoubleArray:
+    try:
+        kind = plain(table["prediction_time"]).type
+        if pa.types.is_temporal(kind):
+            raise WrongColumn("is a date, expected minutes since the subject's first event")
+        return as_numbers(table["prediction_time"])
+    except WrongColumn as error:
+        raise InputError(f"column 'prediction_time' {error}", where=str(path)) from error

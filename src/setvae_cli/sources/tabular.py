@@ -1,0 +1,164 @@
+"""Parquet and CSV files opened with care: refused in one line, or an Arrow table of the columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from setvae_cli.errors import InputError
+from setvae_cli.files import check_regular
+
+PARQUET = (".parquet", ".pq")
+TEXT = (".csv", ".txt", ".tsv")
+BOMB_BYTES = 256 << 20  # decoded size from which a suspicious ratio is looked at
+BOMB_RATIO = 400  # decoded bytes for a stored one; clinical tables stay under 60
+
+
+def open_parquet(path: Path, *, may_be_empty: bool = False) -> pq.ParquetFile:
+    """Open a Parquet file and check its footer: columns told apart, honest size, some rows.
+
+    Raises:
+        InputError: It is missing, damaged, encrypted, no Parquet, empty, or a decompression bomb.
+    """
+    check_regular(path, "Parquet file")
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        found = "is encrypted" if "encrypt" in str(error).lower() else "is damaged or not Parquet"
+        raise InputError(found, where=str(path), mend="check how it was written") from error
+    _check_names(names, path)
+    if not may_be_empty and (file.metadata.num_rows == 0 or not names):
+        raise InputError("holds no rows", where=str(path), mend="check how it was written")
+    _check_size(file, path)
+    return file
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read some columns, or all, of a Parquet file.
+
+    Raises:
+        InputError: As `open_parquet`, or a page is damaged.
+    """
+    file = open_parquet(path)
+    with parquet_errors(path):
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Context in which a damaged page becomes an InputError; Arrow's own text may quote data."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            "a part of the file is damaged", where=str(path), mend="write it again"
+        ) from error
+
+
+def read_csv(
+    path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] | None = None
+) -> pa.Table:
+    """Read a CSV file (or one with tabs, or semicolons), empty cells as null.
+
+    Args:
+        path: The file.
+        columns: Columns to read; default: all.
+        text: Columns to read as text, the others being numbers; default: all are text.
+
+    Raises:
+        InputError: It is missing, empty, not UTF-8 text, or its rows differ in length.
+    """
+    delimiter = _delimiter(path)
+    names = csv_columns(path)
+    kinds = {name: pa.string() if text is None or name in text else pa.float64() for name in names}
+    convert = pa.csv.ConvertOptions(
+        column_types=kinds,
+        include_columns=None if columns is None else list(columns),
+        strings_can_be_null=True,
+        null_values=["", "NA", "N/A", "NaN", "nan", "NULL", "null"],
+    )
+    with _csv_errors(path):
+        return pa.csv.read_csv(
+            path,
+            pa.csv.ReadOptions(use_threads=False),
+            pa.csv.ParseOptions(delimiter=delimiter),
+            convert,
+        )
+
+
+def csv_columns(path: Path) -> list[str]:
+    """Columns of a CSV file, from its first rows.
+
+    Raises:
+        InputError: As `read_csv`, or a column appears twice, or there is no row.
+    """
+    options = pa.csv.ParseOptions(delimiter=_delimiter(path))
+    with _csv_errors(path), pa.csv.open_csv(path, parse_options=options) as reader:
+        names = list(reader.schema.names)
+        empty = reader.read_next_batch().num_rows == 0
+    _check_names(names, path)
+    if empty:
+        raise InputError("holds no rows", where=str(path), mend="check how it was written")
+    return names
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file, or else a CSV file, whole."""
+    return read_parquet(path) if path.suffix.lower() in PARQUET else read_csv(path)
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant."""
+    lowered = {other.lower(): other for other in names}
+    found = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def _delimiter(path: Path) -> str:
+    check_regular(path, "CSV file")
+    with open(path, "rb") as stream:
+        head = stream.readline(1 << 20)
+    if b"\0" in head:
+        raise InputError("is not text", where=str(path), mend="name a CSV or Parquet file")
+    return max(",\t;", key=lambda mark: head.count(mark.encode()))
+
+
+@contextmanager
+def _csv_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except StopIteration as error:
+        raise InputError("holds no rows", where=str(path), mend="check its content") from error
+    except (pa.ArrowInvalid, UnicodeDecodeError):  # their text quotes the rows
+        raise InputError(
+            "is not a table of UTF-8 text with a header and rows of one length",
+            where=str(path),
+            mend="check how it was written",
+        ) from None
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"column '{twice[0]}' appears twice", where=str(path), mend="rename one")
+
+
+def _check_size(file: pq.ParquetFile, path: Path) -> None:
+    footer = file.metadata
+    decoded = footer.num_rows * 8 * len(file.schema_arrow.names)
+    if decoded > BOMB_BYTES and decoded > BOMB_RATIO * path.stat().st_size:
+        raise InputError(
+            f"would unpack to {decoded >> 20:,} MB from {path.stat().st_size >> 10:,} kB",
+            where=str(path),
+            mend="check that it is what it claims to be",
+        )

@@ -1,0 +1,189 @@
+"""The table of rows: who each row is, its labels, its split, and where its events lie."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from setvae_cli.errors import InputError
+from setvae_cli.settings.prepare import StoreSettings
+from setvae_cli.sources.records import Labels
+from setvae_cli.store.format import ATTRIBUTE, LABEL, SPLITS
+from setvae_cli.store.splits import assign_splits, check_splits
+
+_log = logging.getLogger(__name__)
+Array = NDArray[Any]
+
+
+def join_subjects(tables: Sequence[pa.Table]) -> pa.Table:
+    """Subjects of all parts; an attribute that is text in one part is text in all.
+
+    Raises:
+        InputError: A subject stands twice (at the same prediction time).
+    """
+    names = sorted({name for table in tables for name in table.column_names})
+    columns = {}
+    for name in names:
+        arrays = [table[name] for table in tables if name in table.column_names]
+        kind = _kind(name, [array.type for array in arrays])
+        chunks = [
+            chunk
+            for table in tables
+            for chunk in (
+                table[name].cast(kind).chunks
+                if name in table.column_names
+                else [pa.nulls(table.num_rows, kind)]
+            )
+        ]
+        columns[name] = pa.chunked_array(chunks, kind)
+    subjects = pa.table(columns)
+    keys = _keys(subjects, timed="prediction_time" in names)
+    repeated = len(keys) - len(pc.unique(keys))
+    if repeated:
+        raise InputError(
+            f"{repeated} subjects stand in the input twice",
+            mend="give each stay its own id, and all its events together",
+        )
+    return subjects
+
+
+def join_labels(subjects: pa.Table, labels: Labels | None) -> dict[str, pa.Array]:
+    """Labels of each subject, a column a task; null where there is none, which is said.
+
+    Raises:
+        InputError: Two labels for one subject (and prediction time).
+    """
+    if labels is None:
+        _log.warning("no labels were given: prediction is off")
+        return {}
+    timed = "prediction_time" in labels.table.column_names
+    if timed and "prediction_time" not in subjects.column_names:
+        subjects = subjects.append_column("prediction_time", pa.nulls(len(subjects), pa.float64()))
+    theirs, ours = _keys(labels.table, timed=timed), _keys(subjects, timed=timed)
+    repeated = len(theirs) - len(pc.unique(theirs))
+    if repeated:
+        raise InputError(
+            f"{repeated} subjects have more than one label", where=labels.where,
+            mend="keep one label a subject and prediction time",
+        )  # fmt: skip
+    unknown = len(theirs) - pc.sum(pc.is_in(theirs, value_set=ours)).as_py() if len(theirs) else 0
+    if unknown:
+        _log.warning("%d labels belong to no subject of the data and are left out", unknown)
+    place = pc.index_in(ours, value_set=theirs)
+    tasks = [n for n in labels.table.column_names if n not in ("subject_id", "prediction_time")]
+    columns = {}
+    for task in tasks:
+        columns[task] = labels.table[task].cast(pa.int32()).take(place).combine_chunks()
+        missing = columns[task].null_count
+        if missing:
+            _log.warning(
+                "%d of %d subjects have no label %s; it is masked", missing, len(subjects), task
+            )
+    return columns
+
+
+def build_rows(
+    subjects: pa.Table,
+    labels: dict[str, pa.Array],
+    places: dict[str, Array],
+    fingerprints: Array,
+    settings: StoreSettings,
+) -> pa.Table:
+    """The table of rows, in the order of the subjects.
+
+    Args:
+        subjects: Subjects with events.
+        labels: A column a task.
+        places: `shard`, `row_in_shard`, `n_sets` and `n_elements` of each subject.
+        fingerprints: Hash of each subject's events.
+        settings: Fractions and seed of the split, when the source gives none.
+
+    Raises:
+        InputError: No subject is left, or the splits leak or are empty.
+    """
+    if not len(subjects):
+        raise InputError(
+            "no subject has an event that can be used", mend="check the input, its times and codes"
+        )
+    groups = _groups(subjects)
+    splits = _splits(subjects, groups, labels, settings)
+    columns: dict[str, Any] = {
+        "row": np.arange(len(subjects), dtype=np.int64),
+        "subject_id": subjects["subject_id"].combine_chunks(),
+        "group_id": pa.array(groups, pa.string()),
+        "prediction_time": subjects["prediction_time"].combine_chunks()
+        if "prediction_time" in subjects.column_names
+        else pa.nulls(len(subjects), pa.float64()),
+        "split": pa.array(splits, pa.string()),
+    }
+    columns |= {name: array.astype(np.int32) for name, array in places.items()}
+    columns |= {LABEL + task: array for task, array in labels.items()}
+    for name in subjects.column_names:
+        if name.startswith(ATTRIBUTE):
+            columns[name] = subjects[name].combine_chunks()
+    given = "split" in subjects.column_names
+    wanted = SPLITS if given else _positive(settings.split_fractions)
+    check_splits(splits, groups, fingerprints, wanted)
+    return pa.table(columns)
+
+
+def label_matrix(rows: pa.Table) -> NDArray[np.int64]:
+    """Classes [rows, tasks], -1 where missing."""
+    names = [name for name in rows.column_names if name.startswith(LABEL)]
+    columns = [rows[name].fill_null(-1).to_numpy() for name in names]
+    return np.stack(columns, axis=1).astype(np.int64) if columns else np.zeros((len(rows), 0), int)
+
+
+def _kind(name: str, kinds: list[pa.DataType]) -> pa.DataType:
+    if name == "prediction_time":
+        return pa.float64()
+    numbers = all(pa.types.is_integer(k) or pa.types.is_floating(k) for k in kinds)
+    return pa.float64() if name.startswith(ATTRIBUTE) and numbers else pa.string()
+
+
+def _keys(table: pa.Table, *, timed: bool) -> pa.ChunkedArray:
+    ids = table["subject_id"].cast(pa.string())
+    if not timed:
+        return ids
+    times = table["prediction_time"].cast(pa.float64()).cast(pa.string()).fill_null("")
+    return pc.binary_join_element_wise(ids, times, "\0")
+
+
+def _groups(subjects: pa.Table) -> Array:
+    ids = subjects["subject_id"]
+    if "group_id" in subjects.column_names:
+        ids = pc.coalesce(subjects["group_id"], ids)
+    return np.array(ids.to_pylist(), dtype=np.str_)
+
+
+def _splits(
+    subjects: pa.Table, groups: Array, labels: dict[str, pa.Array], settings: StoreSettings
+) -> Array:
+    if "split" in subjects.column_names and subjects["split"].null_count < len(subjects):
+        given = subjects["split"]
+        unknown = int(pc.sum(pc.invert(pc.is_in(given, value_set=pa.array(SPLITS)))).as_py())
+        if unknown:
+            raise InputError(
+                f"{unknown} subjects have a split other than {', '.join(SPLITS)}",
+                mend="give every subject one of them, or none any",
+            )
+        return np.array(given.to_pylist(), dtype=np.str_)
+    first = next(iter(labels.values()), None)
+    classes = (
+        np.zeros(len(subjects), dtype=np.int64)
+        if first is None
+        else first.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
+    return assign_splits(
+        groups, classes, fractions=settings.split_fractions, seed=settings.split_seed
+    )
+
+
+def _positive(fractions: tuple[float, float, float]) -> tuple[str, ...]:
+    return tuple(name for name, share in zip(SPLITS, fractions, strict=True) if share > 0)

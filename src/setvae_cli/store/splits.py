@@ -1,0 +1,92 @@
+"""Which split a row belongs to: as given, or drawn by group, stratified, whatever the row order."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setvae_cli.errors import InputError
+from setvae_cli.store.format import SPLITS
+
+_log = logging.getLogger(__name__)
+Array = NDArray[Any]
+
+
+def assign_splits(
+    groups: Array, labels: Array, *, fractions: tuple[float, float, float], seed: int
+) -> Array:
+    """Draw a split for each group, so that every class has its share in each split.
+
+    Args:
+        groups: Group of each row, str [rows].
+        labels: Class of each row's first task, int64 [rows]; -1: missing.
+        fractions: Shares of train, validation and test.
+        seed: With the group's name it fixes the order in which groups are dealt out.
+
+    Returns:
+        Split names, str [rows]; a function of names, classes and seed, not of the row order.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    strata = np.full(len(names), -1, dtype=np.int64)
+    np.maximum.at(strata, group, labels)
+    keys = np.array([_key(seed, name) for name in names], dtype=np.uint64)
+    order = np.lexsort((keys, strata))
+    _, starts, sizes = np.unique(strata[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    bounds = np.rint(np.cumsum(fractions)[:, None] * sizes).astype(np.int64)
+    bounds = np.repeat(bounds, sizes, axis=1)
+    drawn = np.empty(len(names), dtype=np.int64)
+    drawn[order] = np.minimum((place >= bounds[:2]).sum(0), len(SPLITS) - 1)
+    return np.array(SPLITS)[drawn][group]
+
+
+def check_splits(
+    splits: Array, groups: Array, fingerprints: Array, wanted: tuple[str, ...]
+) -> None:
+    """Make sure that no group stands on two sides and no wanted split is empty.
+
+    Args:
+        splits: Split of each row, str [rows].
+        groups: Group of each row, str [rows].
+        fingerprints: Hash of each row's events; equal ones across splits are a warning.
+        wanted: Splits that must hold rows.
+
+    Raises:
+        InputError: A group crosses splits, or a split is empty.
+    """
+    crossing = _across(groups, splits)
+    if crossing:
+        raise InputError(
+            f"{crossing} groups (patients) stand in more than one split, so the test would leak",
+            mend="give every patient one split, or map the patient as group",
+        )
+    for name in wanted:
+        if not (splits == name).any():
+            raise InputError(
+                f"the {name} split is empty",
+                mend="give more subjects, or other --split-fractions",
+            )
+    doubles = _across(fingerprints, splits)
+    if doubles:
+        _log.warning(
+            "%d subjects have exactly the events of a subject in another split; "
+            "the same stay may be there under two ids",
+            doubles,
+        )
+
+
+def _across(keys: Array, splits: Array) -> int:
+    """How many distinct keys occur in more than one split."""
+    _, key = np.unique(keys, return_inverse=True)
+    _, split = np.unique(splits, return_inverse=True)
+    pairs = np.unique(key * len(SPLITS) + split)
+    return int((np.bincount(pairs // len(SPLITS)) > 1).sum()) if len(pairs) else 0
+
+
+def _key(seed: int, name: str) -> int:
+    text = f"{seed}:{name}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

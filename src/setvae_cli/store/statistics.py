@@ -1,0 +1,233 @@
+"""Training statistics of codes from written shards, in two passes that any engine may run.
+
+First pass: a histogram of (code, value with 11 bits of mantissa), merged exactly; its quantiles
+are the representative values (truncated toward 0, a relative error under 2^-11). Second pass:
+moments of values clipped to the outer quantiles, merged in shard order (Chan et al. 1979), so
+that any number of workers computes the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setvae_cli.errors import InputError
+from setvae_cli.sources.records import Kind
+from setvae_cli.store.engines import map_ordered
+from setvae_cli.store.format import read_shard
+from setvae_cli.store.vocabulary import LEVELS, Vocabulary
+
+if TYPE_CHECKING:
+    from setvae_cli.store.reader import Store
+
+MOST_CLASSES = 256
+_DROPPED_BITS = 12  # of the 23 bits of mantissa
+_BINS = 32 - _DROPPED_BITS  # bits of a bin's number
+_log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """Some rows of one shard.
+
+    Attributes:
+        path: The shard.
+        rows: Row numbers inside it, ascending.
+    """
+
+    path: Path
+    rows: NDArray[np.int64]
+
+    def elements(self) -> tuple[Array, Array]:
+        """Keys and raw values of all elements of these rows."""
+        shard = read_shard(self.path)
+        bounds = shard.set_offsets[shard.row_offsets]
+        chosen = np.zeros(len(shard.row_offsets) - 1, dtype=bool)
+        chosen[self.rows] = True
+        mask = np.repeat(chosen, np.diff(bounds))
+        return shard.keys[mask], shard.values[mask]
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    counts: Array  # elements a code
+    not_binary: Array  # values other than 0 and 1, a code
+    bins: Array  # code << 20 | bin, ascending
+    weights: Array  # elements a bin
+
+
+def fit_vocabulary(
+    store: Store, rows: NDArray[np.int64] | None = None, *, workers: int | str = 1
+) -> Vocabulary:
+    """Statistics of the store's codes over some rows; kinds and embeddings stay the store's.
+
+    Args:
+        store: A written store.
+        rows: Row numbers; None: the training split.
+        workers: Processes, or a scheduler's address.
+    """
+    rows = store.split("train") if rows is None else np.sort(rows)
+    shard, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
+    jobs = [ShardRows(store.shard_path(i), inside[shard == i]) for i in np.unique(shard).tolist()]
+    known = store.vocabulary
+    return fit(
+        jobs, known.codes, dict(zip(known.codes, known.kinds, strict=True)),
+        embedding=known.embedding, workers=workers,
+    )  # fmt: skip
+
+
+def fit(
+    jobs: Sequence[ShardRows],
+    codes: tuple[str, ...],
+    given: Mapping[str, Kind],
+    *,
+    embedding: NDArray[np.float32] | None = None,
+    workers: int | str = 1,
+) -> Vocabulary:
+    """Statistics over the given rows.
+
+    Args:
+        jobs: The rows, in shard order.
+        codes: All codes of the shards.
+        given: Kinds that are fixed; the rest is binary where all values are 0 or 1, else numeric.
+        embedding: Given embeddings, passed on.
+        workers: Processes, or a scheduler's address.
+
+    Raises:
+        InputError: A category has more than 256 classes.
+    """
+    histogram = _merge(
+        map_ordered(partial(_histogram, n_codes=len(codes)), jobs, workers=workers), len(codes)
+    )
+    kinds = tuple(_kind(name, i, given, histogram) for i, name in enumerate(codes))
+    quantiles = tuple(
+        _quantiles(name, kind, *_of_code(histogram, i))
+        for i, (name, kind) in enumerate(zip(codes, kinds, strict=True))
+    )
+    numeric = np.array([kind == "numeric" for kind in kinds], dtype=bool)
+    bounds = [(q[0], q[-1]) if n else (0, 0) for q, n in zip(quantiles, numeric, strict=True)]
+    low, high = np.array(bounds, dtype=np.float32).reshape(-1, 2).T
+    mean, std = _moments(jobs, numeric, low, high, workers)
+    _warn_constant(codes, numeric & (histogram.counts > 0) & (std == 0))
+    std[std == 0] = 1.0
+    return Vocabulary(codes, kinds, histogram.counts, mean, std, quantiles, embedding)
+
+
+def _histogram(job: ShardRows, *, n_codes: int) -> _Histogram:
+    keys, values = job.elements()
+    counts = np.bincount(keys, minlength=n_codes)
+    valued = ~np.isnan(values)
+    keys, values = keys[valued], values[valued]
+    other = np.bincount(keys[(values != 0) & (values != 1)], minlength=n_codes)
+    numbers = (keys.astype(np.int64) << _BINS) | _bin(values)
+    bins, weights = np.unique(numbers, return_counts=True)
+    return _Histogram(counts, other, bins, weights)
+
+
+def _merge(parts: Iterable[_Histogram], n_codes: int) -> _Histogram:
+    """Sum of histograms; equal whatever the order, as counts are integers."""
+    counts = other = np.zeros(n_codes, dtype=np.int64)
+    bins = weights = np.zeros(0, dtype=np.int64)
+    for part in parts:
+        counts, other = counts + part.counts, other + part.not_binary
+        bins, place = np.unique(np.concatenate((bins, part.bins)), return_inverse=True)
+        joined = np.concatenate((weights, part.weights))
+        weights = np.zeros(len(bins), dtype=np.int64)
+        np.add.at(weights, place, joined)
+    return _Histogram(counts, other, bins, weights)
+
+
+def _bin(values: Array) -> Array:
+    """The bin of float32 values, in the order of the values, int64."""
+    bits = values.view(np.uint32) & np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
+    negative = bits >> np.uint32(31) == 1
+    ordered = np.where(negative, ~bits, bits | np.uint32(1 << 31))
+    return (ordered >> np.uint32(_DROPPED_BITS)).astype(np.int64)
+
+
+def _representative(bins: Array) -> Array:
+    """The float32 value of a bin: the one in it that is nearest to 0."""
+    ordered = (bins << _DROPPED_BITS).astype(np.uint32)
+    positive = ordered >> np.uint32(31) == 1
+    restored = ~(ordered | np.uint32((1 << _DROPPED_BITS) - 1))
+    bits = np.where(positive, ordered & np.uint32(0x7FFFFFFF), restored)
+    return np.asarray(bits.view(np.float32) + np.float32(0))
+
+
+def _of_code(histogram: _Histogram, code: int) -> tuple[Array, Array]:
+    first, last = np.searchsorted(histogram.bins, [code << _BINS, (code + 1) << _BINS])
+    bins = histogram.bins[first:last] & ((1 << _BINS) - 1)
+    return _representative(bins), histogram.weights[first:last]
+
+
+def _kind(name: str, code: int, given: Mapping[str, Kind], histogram: _Histogram) -> Kind:
+    if name in given:
+        return given[name]
+    seen = histogram.counts[code] > 0
+    return "binary" if seen and not histogram.not_binary[code] else "numeric"
+
+
+def _quantiles(name: str, kind: Kind, values: Array, weights: Array) -> NDArray[np.float32]:
+    if kind == "presence":
+        return np.zeros(0, dtype=np.float32)
+    if kind == "binary":
+        return np.array([0, 1], dtype=np.float32)
+    if kind == "category":
+        if len(values) > MOST_CLASSES:
+            raise InputError(
+                f"category {name!r:.60} has {len(values)} classes, expected at most {MOST_CLASSES}",
+                mend="leave it out of --categories",
+            )
+        return np.asarray(values, dtype=np.float32)
+    if not len(values):
+        return np.zeros(len(LEVELS), dtype=np.float32)
+    reached = np.cumsum(weights)
+    place = np.searchsorted(reached, LEVELS * reached[-1])
+    return np.asarray(values[np.minimum(place, len(values) - 1)], dtype=np.float32)
+
+
+def _moments(
+    jobs: Sequence[ShardRows], numeric: Array, low: Array, high: Array, workers: int | str
+) -> tuple[Array, Array]:
+    """Mean and population standard deviation of clipped values; 0 and 1 where not numeric."""
+    count, mean, squares = (np.zeros(len(numeric)) for _ in range(3))
+    one = partial(_shard_moments, numeric=numeric, low=low, high=high)
+    for n, m, s in map_ordered(one, jobs, workers=workers):
+        total = np.maximum(count + n, 1)
+        delta = m - mean
+        squares += s + delta**2 * count * n / total
+        mean += delta * n / total
+        count += n
+    std = np.sqrt(squares / np.maximum(count, 1))
+    return np.where(numeric, mean, 0.0), np.where(numeric & (count > 0), std, 1.0)
+
+
+def _shard_moments(
+    job: ShardRows, *, numeric: Array, low: Array, high: Array
+) -> tuple[Array, Array, Array]:
+    keys, values = job.elements()
+    chosen = numeric[keys] & ~np.isnan(values)
+    keys, values = keys[chosen], values[chosen]
+    clipped = np.clip(values, low[keys], high[keys]).astype(np.float64)
+    count = np.bincount(keys, minlength=len(numeric)).astype(np.float64)
+    mean = np.bincount(keys, clipped, minlength=len(numeric)) / np.maximum(count, 1)
+    squares = np.bincount(keys, (clipped - mean[keys]) ** 2, minlength=len(numeric))
+    return count, mean, squares
+
+
+def _warn_constant(codes: tuple[str, ...], constant: Array) -> None:
+    names = [codes[i] for i in np.flatnonzero(constant)]
+    if names:
+        shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
+        _log.warning(
+            "%d codes have one value in training and are divided by 1: %s", len(names), shown
+        )

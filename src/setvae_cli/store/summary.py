@@ -1,0 +1,180 @@
+"""What a store holds, in numbers: its manifest, and the summary people see."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from setvae_cli.files import sha256
+from setvae_cli.settings.prepare import StoreSettings
+from setvae_cli.sources.records import Source
+from setvae_cli.store.format import (
+    FORMAT_VERSION,
+    LABEL,
+    MANIFEST,
+    SPLITS,
+    FileEntry,
+    Manifest,
+    Shape,
+    SplitCounts,
+    read_shard,
+    shard_name,
+)
+from setvae_cli.store.reader import Store, store_bytes
+from setvae_cli.store.rows import label_matrix
+from setvae_cli.store.statistics import ShardRows
+
+HUGE_SET = 10_000  # elements
+_log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A store in numbers.
+
+    Attributes:
+        path: The folder.
+        splits: Sizes and positive shares, a split.
+        drops: Rows and subjects left out, by reason, the most frequent first.
+        codes: Codes of the vocabulary, by kind.
+        tasks: Names of the labels.
+        bytes: Size on disk.
+        digest: Digest of the content.
+    """
+
+    path: Path
+    splits: dict[str, SplitCounts]
+    drops: dict[str, int]
+    codes: dict[str, int]
+    tasks: tuple[str, ...]
+    bytes: int
+    digest: str
+
+
+def inspect(path: Path) -> Summary:
+    """The numbers of a written store.
+
+    Raises:
+        InputError: There is no store at `path`.
+    """
+    store = Store.open(path)
+    manifest = store.manifest
+    drops = sorted(manifest.drops.items(), key=lambda item: (-item[1], item[0]))
+    return Summary(
+        path=store.path,
+        splits=manifest.counts,
+        drops=dict(drops),
+        codes=dict(Counter(store.vocabulary.kinds)),
+        tasks=store.tasks,
+        bytes=store_bytes(store),
+        digest=store.digest,
+    )
+
+
+def training_jobs(rows: pa.Table, folder: Path) -> list[ShardRows]:
+    """The training rows of each shard."""
+    train = rows["split"].to_numpy(zero_copy_only=False) == "train"
+    shard, inside = (rows[name].to_numpy()[train] for name in ("shard", "row_in_shard"))
+    return [
+        ShardRows(folder / shard_name(i), inside[shard == i].astype(np.int64))
+        for i in np.unique(shard).tolist()
+    ]
+
+
+def write_manifest(
+    folder: Path,
+    rows: pa.Table,
+    source: Source,
+    settings: StoreSettings,
+    *,
+    drops: Mapping[str, int],
+    warnings: Sequence[str],
+) -> None:
+    """Write the manifest of a folder that is otherwise complete.
+
+    Args:
+        folder: The store, under its temporary name.
+        rows: Its table of rows.
+        source: What it was made from.
+        settings: How.
+        drops: Rows and subjects left out, by reason.
+        warnings: What was said.
+    """
+    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    files = {
+        name: FileEntry(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
+        for name in names
+    }
+    tasks = [name for name in rows.column_names if name.startswith(LABEL)]
+    labels = label_matrix(rows)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        element_kind="event",
+        source=source.name,
+        source_digest=_digest(sha256(Path(name)) for name in source.files()),
+        digest=_digest(f"{name} {entry.sha256}" for name, entry in files.items()),
+        settings=settings.model_dump(mode="json"),
+        counts={name: _counts(rows, labels, name) for name in SPLITS},
+        shape=_shape(rows, folder),
+        classes={
+            task.removeprefix(LABEL): max(2, int(labels[:, i].max()) + 1)
+            for i, task in enumerate(tasks)
+        },
+        drops={reason: n for reason, n in sorted(drops.items()) if n},
+        warnings=list(warnings),
+        files=files,
+    )
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _counts(rows: pa.Table, labels: NDArray[np.int64], split: str) -> SplitCounts:
+    chosen = rows["split"].to_numpy(zero_copy_only=False) == split
+    part = rows.filter(pa.array(chosen))
+    positive: dict[str, float | None] = {}
+    tasks = [name for name in rows.column_names if name.startswith(LABEL)]
+    for i, task in enumerate(tasks):
+        known = labels[chosen, i][labels[chosen, i] >= 0]
+        positive[task.removeprefix(LABEL)] = float((known > 0).mean()) if len(known) else None
+    return SplitCounts(
+        subjects=len(part),
+        groups=len(part["group_id"].unique()),
+        sets=int(part["n_sets"].to_numpy().sum()),
+        elements=int(part["n_elements"].to_numpy().sum()),
+        positive=positive,
+    )
+
+
+def _shape(rows: pa.Table, folder: Path) -> Shape:
+    sizes: list[Array] = []
+    last: list[Array] = []
+    for job in training_jobs(rows, folder):
+        shard = read_shard(job.path)
+        chosen = np.zeros(len(shard.row_offsets) - 1, dtype=bool)
+        chosen[job.rows] = True
+        sizes.append(np.diff(shard.set_offsets)[np.repeat(chosen, np.diff(shard.row_offsets))])
+        last.append(shard.positions[shard.row_offsets[job.rows + 1] - 1, 0])
+    size = np.concatenate(sizes)
+    if size.max() > HUGE_SET:
+        _log.warning("one set holds %d elements; check the times, or use --set-window", size.max())
+    return Shape(
+        set_size_p99=float(np.percentile(size, 99)),
+        sets_per_subject=len(size) / sum(map(len, last)),
+        time_scale=max(float(np.percentile(np.concatenate(last), 95)), 1.0),
+    )
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

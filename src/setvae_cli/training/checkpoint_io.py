@@ -1,0 +1,31 @@
+"""Lightning's door to the disk, led through our own atomic and safe checkpoint files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.plugins import CheckpointIO
+
+from setvae_cli.files import remove
+from setvae_cli.runs import checkpoint as files
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Saves atomically, tensors and plain values only; reads without running code."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write what the trainer collected."""
+        files.save(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read it back, always with weights only."""
+        return dict(files.read(Path(path)).payload)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file."""
+        remove(Path(path))

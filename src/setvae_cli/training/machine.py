@@ -1,0 +1,87 @@
+"""Where a run computes, and in which precision."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from setvae_cli.errors import SettingsError
+from setvae_cli.settings.run import RunSettings
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device and how numbers are kept on it.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        precision: In Lightning's words.
+        dtype: Of the weights.
+    """
+
+    device: Literal["cpu", "cuda"]
+    precision: Precision
+    dtype: torch.dtype
+
+    @property
+    def fused(self) -> bool:
+        """Whether the fused optimizer may run: it does not go with a gradient scaler."""
+        return self.precision != "16-mixed"
+
+    @property
+    def name(self) -> str:
+        """The device in words, without a host."""
+        return torch.cuda.get_device_name() if self.device == "cuda" else "no GPU"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward pass outside the trainer."""
+        if self.precision == "32-true":
+            return nullcontext()
+        kind = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
+        return torch.autocast(self.device, dtype=kind)
+
+    def describe(self, workers: int) -> str:
+        """One line: cores, device, precision, workers."""
+        number = 64 if self.dtype == torch.float64 else self.precision.removesuffix("-true")
+        cores = len(os.sched_getaffinity(0))
+        plural = "" if workers == 1 else "s"
+        return f"{cores} cores, {self.name}, precision {number}, {workers} worker{plural}"
+
+
+def resolve(settings: RunSettings) -> Machine:
+    """The machine that settings ask for.
+
+    Raises:
+        SettingsError: A GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if settings.device == "cuda" and not has_gpu:
+        raise SettingsError("there is no GPU here", where="--device cuda", mend="leave it at auto")
+    device: Literal["cpu", "cuda"] = "cuda" if has_gpu and settings.device != "cpu" else "cpu"
+    if settings.precision == "64":
+        return Machine(device, "32-true", torch.float64)
+    return Machine(device, _precision(settings, device), torch.float32)
+
+
+def _precision(settings: RunSettings, device: str) -> Precision:
+    asked = settings.precision
+    if asked == "auto":
+        able = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if able else "32-true"
+    if asked == "32":
+        return "32-true"
+    if device == "cpu":
+        if asked == "16-mixed":
+            log.warning("precision 16-mixed needs a GPU: computing in bf16-mixed")
+        log.warning("precision bf16-mixed is slower than 32 on most CPUs")
+        return "bf16-mixed"
+    return "16-mixed" if asked == "16-mixed" else "bf16-mixed"

@@ -1,0 +1,241 @@
+"""What Lightning runs: a step's loss, its optimizer step, a validation of the averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from setvae_cli.data.batch import SetBatch
+from setvae_cli.evaluation.measures import Metric
+from setvae_cli.evaluation.metrics import mean_auroc, measure
+from setvae_cli.evaluation.sweep import Sweep, Swept
+from setvae_cli.losses.objective import loss_terms, total, weights_at
+from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.runs.checkpoint import HEADER, Header
+from setvae_cli.settings.command import TrainSettings
+from setvae_cli.training.averaging import averaged_copy, update_average
+from setvae_cli.training.finite import FiniteWatch
+from setvae_cli.training.optimizer import build_optimizer, set_rate
+from setvae_cli.training.scalars import ScalarLog
+from setvae_cli.training.schedules import dropout_seed
+from setvae_cli.training.window import Window
+
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a validation said.
+
+    Attributes:
+        scalars: `val_loss`, `val_auc`, ...; absent metrics have no entry.
+        absent: Tag of an absent metric to the reason.
+    """
+
+    scalars: dict[str, float]
+    absent: dict[str, str]
+
+    @property
+    def choice(self) -> tuple[str, float]:
+        """What checkpoints are chosen by: AUC, or the loss where it is absent."""
+        if "val_auc" in self.scalars:
+            return "auc", self.scalars["val_auc"]
+        return "loss", self.scalars["val_loss"]
+
+
+class SetVAEModule(pl.LightningModule):
+    """A model in training beside the average of its weights.
+
+    Everything a step needs is a function of (seed, epoch, batch, step): nothing is remembered that
+    a checkpoint would not hold.
+
+    Args:
+        model: What is trained.
+        settings: Objective, optimizer, seed, accumulation.
+        header: What checkpoints say about themselves; knows planned steps and tasks.
+        log: Where scalars go.
+        fused: Whether AdamW may use its fused kernel.
+    """
+
+    def __init__(
+        self,
+        model: SeqSetVAE,
+        settings: TrainSettings,
+        header: Header,
+        log: ScalarLog,
+        *,
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.averaged = averaged_copy(model) if settings.optimizer.weight_averaging else None
+        self.settings, self.header, self.scalar_log = settings, header, log
+        self.window, self.measured = Window(), Measured({}, {})
+        self._fused = fused
+        self._norm: Tensor | None = None
+        self._loss_watch = FiniteWatch("loss")
+        self._norm_watch = FiniteWatch("gradient norm")
+        self._sweep: Sweep | None = None
+        self.recent_loss: float | None = None
+
+    @property
+    def evaluated(self) -> SeqSetVAE:
+        """The weights that count: the average, where one is kept."""
+        return self.model if self.averaged is None else self.averaged
+
+    def transfer_batch_to_device(
+        self, batch: SetBatch, device: torch.device, dataloader_idx: int
+    ) -> SetBatch:
+        """Move a batch; on a CPU it is there already."""
+        moved = batch if device.type == "cpu" else batch.to(device, non_blocking=True)
+        return moved.double() if next(self.model.parameters()).dtype == torch.float64 else moved
+
+    def on_train_batch_start(self, batch: SetBatch, batch_idx: int) -> None:
+        """Dropout of a micro-batch depends on who it is and not on what ran before it."""
+        seed = self.settings.run.seed
+        plan = batch.plan
+        torch.manual_seed(dropout_seed(seed, plan.epoch, plan.batch, self.global_rank))
+
+    def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
+        """This micro-batch's share of the step's loss."""
+        settings, step = self.settings, self.global_step
+        weights = weights_at(step, self.header.planned_steps, settings.objective)
+        seed = settings.run.seed
+        output = self.model(batch, noise_seed=seed)
+        terms = loss_terms(
+            self.model,
+            output,
+            batch,
+            settings.objective,
+            classes=self.header.classes,
+            noise_seed=seed,
+        )
+        loss = total(terms, weights, batch, self.header.sets_per_subject)
+        self._loss_watch.see(loss.detach(), step + 1)
+        self.window.add(loss, terms, weights, batch.label_mask.sum())
+        # Shares of a step add up already; Lightning divides by the count of micro-batches.
+        return loss * self.trainer.accumulate_grad_batches
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the whole step's gradient, and keep it."""
+        limit = self.settings.optimizer.gradient_clip_val
+        if limit:
+            self._norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+            # A gradient scaler meets infinities by design, and skips their step.
+            if self._fused:
+                self._norm_watch.see(self._norm, self.global_step + 1)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """One step at the rate its number asks for; then the average follows."""
+        step, settings = self.global_step, self.settings.optimizer
+        rate = set_rate(optimizer, settings, step=step, planned=self.header.planned_steps)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.averaged is not None:
+            update_average(
+                self.averaged, self.model, step=step + 1, decay=settings.weight_averaging
+            )
+        self.window.end_step(self._norm)
+        if (step + 1) % LOG_EVERY == 0:
+            self._log_window(step + 1, rate)
+
+    def _log_window(self, step: int, rate: float) -> None:
+        self.check_finite()
+        means = {f"train_{name}_step": value for name, value in self.window.take().items()}
+        if means:
+            self.recent_loss = means["train_loss_step"]
+            self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate})
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self.check_finite()
+        means = {f"train_{name}_epoch": value for name, value in self.window.take_epoch().items()}
+        self.scalar_log.write(self.global_step, self.current_epoch + 1, means)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a pass with the weights that count."""
+        self.check_finite()
+        self._sweep = Sweep(self.evaluated.eval(), self.settings.objective, self.header.classes)
+
+    def validation_step(self, batch: SetBatch, batch_idx: int) -> None:
+        """Evaluate a batch."""
+        assert self._sweep is not None
+        self._sweep.add(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the pass and log it."""
+        assert self._sweep is not None
+        weights = weights_at(
+            self.global_step,
+            self.header.planned_steps,
+            self.settings.objective,
+            evaluating=True,
+        )
+        swept = self._sweep.finish(weights, self.header.sets_per_subject)
+        self._sweep, self.measured = None, self._measure(swept)
+        epoch = self.current_epoch + 1
+        self.scalar_log.write(self.global_step, epoch, self.measured.scalars)
+        for tag, reason in self.measured.absent.items():
+            self.scalar_log.note(self.global_step, epoch, f"{tag}_absent", reason)
+
+    def _measure(self, swept: Swept) -> Measured:
+        scalars = {f"val_{name}": value for name, value in swept.scalars.items()}
+        metrics = measure(
+            swept.logits,
+            swept.labels,
+            swept.label_mask,
+            tasks=self.header.tasks,
+            classes=self.header.classes,
+            resamples=0,
+        )
+        absent = {}
+        for metric in metrics:
+            tag = metric_tag("val", metric, self.header.tasks)
+            if metric.value is None:
+                absent[tag] = metric.reason or "not computed"
+            else:
+                scalars[tag] = metric.value
+        mean = mean_auroc(metrics)
+        if mean is not None:
+            scalars["val_auc"] = mean
+        return Measured(scalars, absent)
+
+    def check_finite(self) -> None:
+        """Read what was watched.
+
+        Raises:
+            NumericalError: A loss or a gradient norm so far was not finite.
+        """
+        self._loss_watch.check()
+        self._norm_watch.check()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; its rate is set before each step and has no state of its own."""
+        return build_optimizer(self.model, self.settings.optimizer, fused=self._fused)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put our header on it."""
+        self.check_finite()
+        header = self.header.model_copy(update={"measured": self.measured.scalars})
+        checkpoint[HEADER] = header.model_dump(mode="json")
+
+
+def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:
+    """`val_auc`, and with several tasks `val_auc_<task>`."""
+    name = {"auroc": "auc"}.get(metric.name, metric.name)
+    return f"{split}_{name}" if len(tasks) == 1 else f"{split}_{name}_{metric.task}"

@@ -1,0 +1,72 @@
+"""AdamW in groups: who learns at which rate, and who decays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from setvae_cli.nn.embedding import InterpolatedEmbedding, ProductEmbedding
+from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.settings.optimizer import OptimizerSettings
+from setvae_cli.training.schedules import lr_factor
+
+_TABLES = (nn.Embedding, nn.EmbeddingBag, InterpolatedEmbedding, ProductEmbedding)
+
+
+def build_optimizer(
+    model: SeqSetVAE, settings: OptimizerSettings, *, fused: bool
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) over up to four groups.
+
+    The set encoder learns at its own share of the rate; norms, biases and embeddings do not decay.
+    Every group remembers its share as `share`.
+
+    Args:
+        model: The model that is trained.
+        settings: Rate, share, decay.
+        fused: One kernel for all weights; not with a gradient scaler.
+    """
+    encoder = {id(parameter) for parameter in model.set_encoder_parameters()}
+    still = {id(parameter) for parameter in undecayed(model)}
+    groups: list[dict[str, Any]] = []
+    for share, inside in ((1.0, False), (settings.set_encoder_lr_ratio, True)):
+        for decay, exempt in ((settings.weight_decay, False), (0.0, True)):
+            members = [
+                parameter
+                for parameter in model.parameters()
+                if (id(parameter) in encoder) == inside and (id(parameter) in still) == exempt
+            ]
+            if members:
+                groups.append({"params": members, "weight_decay": decay, "share": share})
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=fused)
+
+
+def undecayed(model: nn.Module) -> list[nn.Parameter]:
+    """Norms, biases and other vectors, and embedding tables."""
+    tables = [module for module in model.modules() if isinstance(module, _TABLES)]
+    inside = {id(parameter) for table in tables for parameter in table.parameters()}
+    return [p for p in model.parameters() if p.ndim <= 1 or id(p) in inside]
+
+
+def set_rate(
+    optimizer: torch.optim.Optimizer, settings: OptimizerSettings, *, step: int, planned: int
+) -> float:
+    """Give every group the rate of a step.
+
+    Args:
+        optimizer: Made by `build_optimizer`.
+        settings: Largest rate, warm-up, schedule.
+        step: Optimizer steps done before this one.
+        planned: Optimizer steps of the whole run.
+
+    Returns:
+        The rate of a group whose share is 1.
+    """
+    factor = lr_factor(
+        step, planned, warmup=settings.lr_warmup, cosine=settings.scheduler == "cosine"
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = settings.lr * factor * group["share"]
+    return settings.lr * factor

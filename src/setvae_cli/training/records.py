@@ -1,0 +1,116 @@
+"""What a training run tells its listener: small values that `cli/output.py` renders.
+
+    RunStarted -> (Progress* Validated)* -> Stopped -> Result
+
+A listener is any function of one argument; training calls it from its own thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from setvae_cli.evaluation.measures import LevelPosterior, Metric
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The head of a run, four lines ready to print.
+
+    Attributes:
+        run: The run's folder, as the person can type it.
+        data: Source, codes, subjects a split, positive share.
+        model: Preset, parameters, latents, decoder.
+        machine: Cores, GPU, precision, workers.
+    """
+
+    run: str
+    data: str
+    model: str
+    machine: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is; sent a few times a second at most.
+
+    Attributes:
+        epoch, epochs: The epoch being run, from 1, and how many are planned.
+        batch, batches: Micro-batches done in this epoch, and how many it has.
+        step, steps: Optimizer steps done, and planned.
+        elements_per_s: Elements trained a second, since the last record.
+        loss: Mean loss of the last logged steps; None before the first.
+        auc: AUROC of the last validation; None before it, or where it is absent.
+        seconds_left: Estimate until the planned end, seconds; None before the first.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    step: int
+    steps: int
+    elements_per_s: float
+    loss: float | None
+    auc: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One validation of the averaged weights.
+
+    Attributes:
+        epoch: Epoch it belongs to, from 1.
+        step: Optimizer steps done.
+        scalars: Tag (`val_loss`, `val_auc`, ...) to value; an absent metric has no entry.
+        absent: Tag of an absent metric to the reason.
+        best: Whether this is the best validation so far.
+    """
+
+    epoch: int
+    step: int
+    scalars: Mapping[str, float]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Training ended.
+
+    Attributes:
+        reason: One clause: "10 epochs done", or "no better val_auc for 5 validations".
+        early: Whether steps were planned that did not run.
+    """
+
+    reason: str
+    early: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run achieved: the closing table.
+
+    Attributes:
+        run: The run's folder, as the person can type it.
+        best: The checkpoint that was measured, as the person can type it.
+        chosen_by: What chose it: `val_auc`, or `val_loss` where AUROC is absent.
+        split: The split that was measured.
+        metrics: AUROC, AUPRC and accuracy a task, with intervals; absent ones carry a reason.
+        posterior: One entry a level.
+        epochs, steps: How far training went.
+        seconds: Wall-clock seconds of the whole run.
+        stopped: Why training ended.
+    """
+
+    run: str
+    best: str
+    chosen_by: str
+    split: str
+    metrics: tuple[Metric, ...]
+    posterior: tuple[LevelPosterior, ...]
+    epochs: int
+    steps: int
+    seconds: float
+    stopped: str

@@ -1,0 +1,84 @@
+"""Means of training terms over recent steps and over the epoch, without reading a device a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from setvae_cli.losses.objective import LossTerms, Weights
+
+_COLUMNS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "norm", "sets", "steps")
+
+
+class Window:
+    """Sums loss terms of micro-batches; a `take` reads them once for many steps."""
+
+    def __init__(self) -> None:
+        self._rows: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._sets = self._steps = 0
+        self._weights = Weights(0.0, 0.0, 0.0)
+        self._epoch = dict.fromkeys(_COLUMNS, 0.0)
+
+    def add(self, loss: Tensor, terms: LossTerms, weights: Weights, labelled: Tensor) -> None:
+        """Add a micro-batch.
+
+        Args:
+            loss: Its share of the step's loss.
+            terms: Its raw sums.
+            weights: Of the step.
+            labelled: Count of its labels.
+        """
+        beta_kl = weights.beta * terms.kl_objective.detach().sum()
+        row = [loss, terms.recon, terms.kl.sum(), beta_kl, terms.pred.sum(), labelled]
+        self._rows.append(torch.stack([part.detach().float() for part in row]))
+        self._sets += terms.sets
+        self._weights = weights
+
+    def end_step(self, norm: Tensor | None) -> None:
+        """An optimizer step is done; `norm` is its gradient's, before clipping."""
+        self._steps += 1
+        if norm is not None:
+            self._norms.append(norm.detach())
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call; empty without a step.
+
+        Returns:
+            `loss` a step, `recon`, `kl` and `beta_kl` in nats a set, `pred` in nats a label (only
+            with labels), `grad_norm` (only when known), and the weights of the last step.
+        """
+        recent = self._drain()
+        for name, value in recent.items():
+            self._epoch[name] += value
+        return self._means(recent)
+
+    def take_epoch(self) -> dict[str, float]:
+        """Means since the last call of this kind, in which what `take` read counts too."""
+        self.take()
+        sums, self._epoch = self._epoch, dict.fromkeys(_COLUMNS, 0.0)
+        return self._means(sums)
+
+    def _drain(self) -> dict[str, float]:
+        """Read the device; what was gathered starts again at nothing."""
+        sums = torch.stack(self._rows).double().sum(dim=0).tolist() if self._rows else [0.0] * 6
+        norm = float(torch.stack(self._norms).double().sum()) if self._norms else 0.0
+        found = dict(zip(_COLUMNS, [*sums, norm, self._sets, self._steps], strict=True))
+        self._rows, self._norms, self._sets, self._steps = [], [], 0, 0
+        return found
+
+    def _means(self, sums: dict[str, float]) -> dict[str, float]:
+        if not sums["steps"]:
+            return {}
+        found = {
+            "loss": sums["loss"] / sums["steps"],
+            **{name: sums[name] / sums["sets"] for name in ("recon", "kl", "beta_kl")},
+            "beta": self._weights.beta,
+            "recon_weight": self._weights.recon,
+            "pred_weight": self._weights.pred,
+        }
+        if sums["labelled"]:
+            found["pred"] = sums["pred"] / sums["labelled"]
+        if sums["norm"]:
+            found["grad_norm"] = sums["norm"] / sums["steps"]
+        return found

@@ -1,0 +1,44 @@
+"""`setvae train` from the outside: a few real steps on the built-in cohort."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--subjects", "60", "--preset", "tiny", "--max-steps", "2", "--max-epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def recipes() -> list[Path]:
+    return sorted(Path(__file__, "../../../examples").resolve().glob("*.yaml"))
+
+
+@pytest.mark.slow
+def test_every_recipe_trains(here, recipes: list[Path]) -> None:
+    assert len(recipes) == 5
+    for recipe in recipes:
+        done = here("train", "--config", str(recipe), *SMALL, "--no-compile-model", "--quiet")
+        assert done.returncode == 0, (recipe.name, done.stderr)
+        assert done.stdout.startswith("Result ")
+
+
+@pytest.mark.slow
+def test_the_first_run_says_what_it_trains_on_and_where_it_went(here, tmp_path: Path) -> None:
+    done = here("train", *SMALL)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert said[0] == "No --data: training on the built-in simulated cohort (60 subjects)."
+    assert said[1] == "Your own data: setvae precompute --help"
+    assert [line.split()[0] for line in said[3:7]] == ["run", "data", "model", "machine"]
+    assert said[-1] == "Next:  tensorboard --logdir outputs/seqsetvae/version_0"
+    best = done.stdout.splitlines()[-1].removeprefix("best ").strip()
+    assert tmp_path.joinpath(best).is_file()
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_json_is_the_result_and_a_hidden_option_warns_once(here) -> None:
+    done = here("train", *SMALL, "--json", "--use-dynamic-padding")
+    result = json.loads(done.stdout)
+    assert {"run", "best", "metrics", "posterior"} <= set(result)
+    assert done.stderr.count("--use-dynamic-padding has no effect") == 1

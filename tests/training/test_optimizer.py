@@ -1,0 +1,74 @@
+"""Groups of weights, their rates, and their average."""
+
+import pytest
+import torch
+from torch import nn
+
+from setvae_cli.errors import NumericalError
+from setvae_cli.runs.model import build_untrained
+from setvae_cli.training.averaging import averaged_copy, update_average
+from setvae_cli.training.finite import FiniteWatch
+from setvae_cli.training.optimizer import build_optimizer, set_rate, undecayed
+
+
+@pytest.fixture
+def model(settings, store):
+    return build_untrained(
+        settings(), store.vocabulary, classes=(2,), set_size_p99=3.0, time_scale=360.0
+    )
+
+
+def test_every_weight_is_in_exactly_one_group(model, settings):
+    optimizer = build_optimizer(model, settings().optimizer, fused=True)
+    grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_norms_biases_and_embeddings_do_not_decay(model, settings):
+    chosen = settings(weight_decay=0.1).optimizer
+    decayed = {
+        id(p)
+        for group in build_optimizer(model, chosen, fused=True).param_groups
+        if group["weight_decay"]
+        for p in group["params"]
+    }
+    names = {name: id(p) in decayed for name, p in model.named_parameters()}
+    assert not any(decays for name, decays in names.items() if name.endswith("bias"))
+    assert not any(decays for name, decays in names.items() if name.startswith("embed."))
+    assert any(names.values())
+    assert not decayed & {id(p) for p in undecayed(model)}
+
+
+def test_the_set_encoder_learns_at_its_share_of_the_rate(model, settings):
+    chosen = settings(
+        lr=0.01, set_encoder_lr_ratio=0.1, scheduler="constant", lr_warmup=0
+    ).optimizer
+    optimizer = build_optimizer(model, chosen, fused=True)
+    set_rate(optimizer, chosen, step=5, planned=10)
+    encoder = {id(p) for p in model.set_encoder_parameters()}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == pytest.approx(0.001 if id(parameter) in encoder else 0.01)
+
+
+def test_the_average_is_the_weighted_sum_of_all_steps():
+    model = nn.Linear(3, 1).double()
+    average = averaged_copy(model)
+    expected = model.weight.detach().clone()
+    for step in range(1, 60):
+        with torch.no_grad():
+            model.weight += torch.randn(1, 3, dtype=torch.float64)
+        update_average(average, model, step=step, decay=0.9)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+    torch.testing.assert_close(average.weight, expected, rtol=1e-12, atol=0)
+    assert not average.weight.requires_grad
+    assert not average.training
+
+
+def test_a_number_that_is_not_finite_is_an_error_with_its_step():
+    watch = FiniteWatch("loss")
+    watch.see(torch.tensor(1.0), 1)
+    with pytest.raises(NumericalError, match="the loss is not finite at step 2"):
+        watch.see(torch.tensor(float("nan")), 2)
+    watch.check()
