@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/setvae train
 
 test: install
-	$(BIN)/python -m pytest -q -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 lint: install
 	$(BIN)/ruff format --check .

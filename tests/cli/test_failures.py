@@ -93,7 +93,7 @@ def test_a_signal_ends_preparation_with_its_code_and_leaves_nothing(tmp_path, nu
     _wait_for(lambda: any(tmp_path.iterdir()))
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, errors
     assert errors.splitlines()[-1].startswith("setvae precompute: error: ")
     assert list(tmp_path.iterdir()) == []
 

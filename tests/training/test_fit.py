@@ -2,14 +2,15 @@
 
 import json
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import FIRST_ID, SIZES, write_store
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.errors import InputError, NumericalError, SettingsError
 from setvae_cli.evaluation.sweep import sweep
 from setvae_cli.losses.objective import weights_at
@@ -17,8 +18,10 @@ from setvae_cli.runs.checkpoint import read
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.metrics_log import read as read_log
 from setvae_cli.runs.model import load_model
+from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.fit import fit
 from setvae_cli.training.records import RunStarted, Stopped, Validated
+from tests.training.stores import FIRST_ID, SIZES, write_store
 
 
 def run(settings, store):
@@ -42,8 +45,6 @@ def assert_same_bits(first, second):
 
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory):
-    from setvae_cli.settings.command import TrainSettings
-
     options = {"dim": 8, "heads": 2, "latent_dim": 4, "ff_dim": 8, "variable_dim": 4}
     settings = TrainSettings.from_flat(
         {
@@ -60,7 +61,7 @@ def trained(store, tmp_path_factory):
 
 
 def test_a_run_leaves_what_the_architecture_says(trained):
-    settings, result, records, folder = trained
+    _, result, _, folder = trained
     names = sorted(path.name for path in folder.checkpoints.iterdir())
     assert [name for name in names if not name.startswith("best_")] == [
         "final_step=12_bs=4.ckpt",
@@ -71,7 +72,7 @@ def test_a_run_leaves_what_the_architecture_says(trained):
     assert yaml.safe_load(folder.settings.read_text())["dim"] == 8
     manifest = json.loads(folder.manifest.read_text())
     assert manifest["seed"] == 0
-    assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0] or manifest
+    assert {"python", "torch", "numpy"} <= set(manifest["versions"])
     for path in folder.path.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert result.run == str(folder.path)
@@ -85,7 +86,7 @@ def test_a_run_tells_its_listener_start_validations_and_end(trained):
     assert records[0].data == "table, 3 codes, 21/10/10 subjects, 48.8 % positive"
     assert isinstance(records[-1], Stopped)
     validated = [record for record in records if isinstance(record, Validated)]
-    assert [record.step for record in validated] == [2, 3, 5, 6, 8, 9, 11, 12][-len(validated) :]
+    assert [record.step for record in validated] == list(range(1, 13))
     best = max(validated, key=lambda record: round(record.scalars["val_auc"], 4))
     assert folder.best()[0].step == best.step
     assert result.chosen_by == "val_auc"
@@ -140,10 +141,6 @@ def test_no_file_of_a_run_holds_an_id_or_where_the_data_lie(trained, store):
 
 def test_evaluation_of_a_loaded_checkpoint_gives_the_same_bits(trained, store):
     settings, result, _, folder = trained
-    from contextlib import nullcontext
-
-    from setvae_cli.data.datamodule import SetDataModule
-
     loaded = load_model(folder.best_or_last())
     assert loaded.settings.model == settings.model
     assert loaded.vocabulary.digest() == store.vocabulary.digest()
@@ -292,3 +289,10 @@ def test_without_averaging_the_trained_weights_are_kept(store, settings):
     _, _, folder = run(settings(weight_averaging=0.0, max_epochs=1), store)
     assert not [name for name in read(folder.last).payload["state_dict"] if "averaged" in name]
     assert load_model(folder.best_or_last()).model.training is False
+
+
+def test_a_run_learns_what_can_be_learned(trained):
+    _, result, _, folder = trained
+    losses = [r["val_loss"] for r in read_log(folder.metrics).records if "val_loss" in r]
+    assert losses[-1] < losses[0]
+    assert result.metrics[0].value > 0.7

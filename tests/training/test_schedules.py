@@ -53,7 +53,7 @@ def test_planned_steps_count_the_smaller_last_step_of_an_epoch():
 
 @pytest.mark.parametrize(
     ("interval", "batches", "accumulation", "expected"),
-    [(1.0, 175, 2, 175), (0.25, 175, 2, 44), (0.001, 175, 2, 2), (50, 175, 4, 48), (999, 8, 2, 8)],
+    [(1.0, 175, 2, 175), (0.25, 175, 2, 42), (0.001, 175, 2, 2), (50, 175, 4, 48), (999, 8, 2, 8)],
 )
 def test_validations_fall_between_whole_steps(interval, batches, accumulation, expected):
     assert validation_interval(interval, batches, accumulation) == expected

@@ -24,6 +24,7 @@ import typer
 from setvae_cli.errors import SetvaeError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_received: list[int] = []  # handlers belong to the process, and so does what they saw
 
 
 class Terminated(BaseException):
@@ -51,7 +52,17 @@ def _terminate(number: int, _: FrameType | None) -> None:
     for each in SIGNALS:
         if signal.getsignal(each) is _terminate:
             signal.signal(each, signal.SIG_DFL)
+    _received.append(number)
     raise Terminated(number)
+
+
+def check_signals() -> None:
+    """End the process as a signal asked, if foreign code swallowed the first `Terminated`.
+
+    Compiled modules do, numpy.random's while it is imported among them.
+    """
+    if _received:
+        raise Terminated(_received[0])
 
 
 def guard(program: str, body: Callable[[], object], *, debug: bool = False) -> int:

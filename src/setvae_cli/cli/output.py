@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from setvae_cli.cli.failures import check_signals
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -78,7 +80,11 @@ class Output:
             head: What is being done.
             share: Done of all, 0 to 1; None where the total is unknown.
             tail: Rate, values, time left.
+
+        Raises:
+            Terminated: A signal asked to end.
         """
+        check_signals()
         if self._quiet:
             return
         percent = "" if share is None else f"{100 * min(share, 1.0):.0f} %"

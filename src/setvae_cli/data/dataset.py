@@ -124,12 +124,16 @@ class SetDataset(Dataset[SetBatch]):
     def batch(self, request: BatchRequest) -> SetBatch:
         """Gather the subjects of a request, in its order."""
         windows = self._windows.take(request.rows)
-        if self._truncate == "random" and self._limit is not None:
+        if self._random:
             windows = self._random_windows(windows, request)
         packed = self._gather(windows, request.rows)
         if self._hide_rate > 0:
             packed = only(packed, self._visible(packed, request))
         return self._assemble(packed, request)
+
+    @property
+    def _random(self) -> bool:
+        return self._truncate == "random" and self._limit is not None
 
     @cached_property
     def _windows(self) -> Windows:
@@ -207,8 +211,10 @@ class SetDataset(Dataset[SetBatch]):
 
     def _leave_out_unknown(self) -> None:
         """Count events whose code the model does not know; leave out rows with no other."""
-        known, total = self._known_elements()
-        self.unmatched = 1 - float(known.sum()) / max(float(total.sum()), 1.0)
+        whole = find_windows(self._store, self.rows, limit=None, truncate="latest")
+        total = int(whole.n_elements.sum())
+        dropped = total - int(self._known_in(whole).sum())
+        self.unmatched = dropped / max(total, 1)
         if self.unmatched > 1 - LEAST_MATCHED:
             raise InputError(
                 f"the model knows {100 * (1 - self.unmatched):.0f} % of the events of this store, "
@@ -217,29 +223,28 @@ class SetDataset(Dataset[SetBatch]):
                 mend="name codes as the model's store did, or train on this store",
             )
         if self.unmatched:
-            dropped = int(total.sum() - known.sum())
             _log.warning("%d events have codes never seen in training; left out", dropped)
+        known = self._known_in(self._latest_windows() if self._random else self._windows)
         self.excluded = int((known == 0).sum())
         if self.excluded:
             self.rows = self.rows[known > 0]
             self.__dict__.pop("_windows", None)
             _log.warning("%d subjects have no event that the model knows; left out", self.excluded)
 
-    def _known_elements(self) -> tuple[Array, Array]:
-        """For each row, how many events of its window have a known code, and how many it has."""
-        windows = self._latest_windows() if self._truncate == "random" else self._windows
-        known = np.zeros(len(self.rows), dtype=np.int64)
+    def _known_in(self, windows: Windows) -> Array:
+        """How many events of each window have a code that the model knows."""
+        known = np.zeros(len(windows.shard), dtype=np.int64)
         for number in np.unique(windows.shard).tolist():
             mine = np.flatnonzero(windows.shard == number)
             seen = self._standardise.key[self._store.shard(number).keys] >= 0
             before = np.concatenate(([0], np.cumsum(seen)))
             first = windows.first[mine]
             known[mine] = before[first + windows.n_elements[mine]] - before[first]
-        return known, windows.n_elements
+        return known
 
     def _say_what_is_cut(self) -> None:
         """Count subjects whose only set in reach is longer than the limit, so that it is cut."""
-        if self._limit is None or self._truncate == "random":
+        if self._limit is None or self._random:
             return
         columns = self._store.columns
         lost = columns.n_elements[self.rows] - self._windows.n_elements

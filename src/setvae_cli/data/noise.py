@@ -71,7 +71,7 @@ def _step(seed: int, epoch: int, batch: int, draw: int) -> int:
 
 
 def _bits(
-    step: int, place: Int64[Tensor, "*shape"], index: Int64[Tensor, "*shape"]
+    step: int, place: Int64[Tensor, "*#shape"], index: Int64[Tensor, "*#shape"]
 ) -> Int64[Tensor, "*shape"]:
     subject = _mix(place * _signed(_GOLDEN) + _signed(step))
     return _mix(index * _signed(_GOLDEN) + subject)

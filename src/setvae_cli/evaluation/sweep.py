@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.evaluation.measures import LevelPosterior
@@ -120,11 +120,18 @@ def sweep(
 ) -> Swept:
     """Pass over all batches, on the model's device, with posterior measures."""
     collected = Sweep(model.eval(), objective, classes, posterior=True)
-    device = next(model.parameters()).device
     with torch.no_grad(), autocast:
         for batch in batches:
-            collected.add(batch.to(device))
+            collected.add(placed(batch, model))
     return collected.finish(weights, sets_per_subject)
+
+
+def placed(batch: SetBatch, model: nn.Module) -> SetBatch:
+    """The batch on the model's device, and in float64 for a model of float64."""
+    weight = next(model.parameters())
+    if weight.device.type != "cpu":
+        batch = batch.to(weight.device, non_blocking=True)
+    return batch.double() if weight.dtype == torch.float64 else batch
 
 
 def scalars(terms: LossTerms, weights: Weights, labelled: int) -> dict[str, float]:

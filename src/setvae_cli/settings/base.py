@@ -6,8 +6,15 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """One concept's options; a field is the only place where an option is named."""
+    """One concept's options; a field is the only place where an option is named.
+
+    Validators are built when they are first needed: help does not need them.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )

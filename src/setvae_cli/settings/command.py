@@ -66,8 +66,8 @@ class PrecomputeSettings(CommandSettings):
     workers: int | None = Field(
         None, ge=1, description="Processes that read and pack; default: one a usable core."
     )
-    source: SourceSettings = SourceSettings()
-    store: StoreSettings = StoreSettings()
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
 
 
 class TrainSettings(CommandSettings):
@@ -80,13 +80,13 @@ class TrainSettings(CommandSettings):
         description="A store, or raw input that is precomputed once; default: a built-in cohort.",
         json_schema_extra={"spellings": ["--data-dir"]},
     )
-    source: SourceSettings = SourceSettings()
-    store: StoreSettings = StoreSettings()
-    model: ModelSettings = ModelSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
-    optimizer: OptimizerSettings = OptimizerSettings()
-    loader: LoaderSettings = LoaderSettings()
-    run: RunSettings = RunSettings()
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    loader: LoaderSettings = Field(default_factory=LoaderSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
 
 
 COMMANDS: tuple[type[CommandSettings], ...] = (PrecomputeSettings, TrainSettings)

@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from setvae_cli.errors import InputError
 from setvae_cli.files import check_regular
-from setvae_cli.settings.prepare import SourceSettings
 from setvae_cli.sources.labels import read_labels
+from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records, code_column
 from setvae_cli.sources.stays import MalformedStay, StayRows, parse_stays
 
@@ -101,7 +101,7 @@ class PhysioNet2012Source:
 
     name = "physionet2012"
 
-    def __init__(self, data: Path, settings: SourceSettings) -> None:
+    def __init__(self, data: Path, settings: SourceOptions) -> None:
         self._data = data
         self._skip_bad = settings.skip_bad_files
         self._labels = settings.labels
@@ -162,6 +162,9 @@ class PhysioNet2012Source:
 
     def embeddings(self) -> None:
         """None: codes are learned."""
+
+    def truth(self) -> None:
+        """None: nobody knows."""
 
     def files(self) -> tuple[str, ...]:
         """The archive or the stays, and the outcomes."""

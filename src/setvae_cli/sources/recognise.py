@@ -7,7 +7,7 @@ from pathlib import Path
 
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.files import check_regular
-from setvae_cli.settings.prepare import SourceSettings
+from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.physionet2012 import PhysioNet2012Source, stay_files
 from setvae_cli.sources.records import Source
 from setvae_cli.sources.seqsetvae import SeqSetVAESource, split_folders
@@ -23,7 +23,7 @@ LAYOUTS = (
 )
 
 
-def open_source(data: Path | None, settings: SourceSettings) -> Source:
+def open_source(data: Path | None, settings: SourceOptions) -> Source:
     """The source of some raw input.
 
     Args:

@@ -94,6 +94,10 @@ class Source(Protocol):
         """Code names and their embeddings [codes, width] float32, where the layout brings them."""
         ...
 
+    def truth(self) -> pa.Table | None:
+        """What is known behind the events, one row a subject; None for data of the world."""
+        ...
+
     def files(self) -> tuple[str, ...]:
         """Every file that was or will be read: what the cache key and the digest cover."""
         ...

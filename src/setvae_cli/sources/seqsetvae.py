@@ -12,7 +12,7 @@ its folder and position.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 from setvae_cli.errors import InputError
-from setvae_cli.settings.prepare import SourceSettings
 from setvae_cli.sources.columns import plain
 from setvae_cli.sources.labels import read_labels
+from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records
 from setvae_cli.sources.roles import Roles
 from setvae_cli.sources.rows import rows_to_records
-from setvae_cli.sources.tabular import nearest, open_parquet, parquet_errors, read_csv
+from setvae_cli.sources.tabular import csv_columns, nearest, open_parquet, parquet_errors, read_csv
 
 FILES_PER_PART = 200
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -113,7 +113,7 @@ class SeqSetVAESource:
 
     name = "seqsetvae"
 
-    def __init__(self, data: Path, settings: SourceSettings) -> None:
+    def __init__(self, data: Path, settings: SourceOptions) -> None:
         self._data = data
         self._skip_bad = settings.skip_bad_files
         self._folders = split_folders(data)
@@ -171,6 +171,9 @@ class SeqSetVAESource:
         """
         return None if self._embeddings is None else read_embeddings(self._embeddings)
 
+    def truth(self) -> None:
+        """None: nobody knows."""
+
     def files(self) -> tuple[str, ...]:
         """Every patient's file, then outcomes, statistics and embeddings."""
         patients = [path for paths in self._patients().values() for path in paths]
@@ -202,8 +205,9 @@ def read_statistics(path: Path) -> dict[str, tuple[float, float]]:
     Raises:
         InputError: As SeqSetVAESource.statistics.
     """
-    table = read_csv(path, text=("variable",))
-    _need(table, ("variable", "mean", "std"), path)
+    columns = ("variable", "mean", "std")
+    _need(csv_columns(path), columns, path)
+    table = read_csv(path, columns=columns, text=("variable",))
     names = _names(table["variable"], path)
     mean, std = (plain(table[name]).to_numpy(zero_copy_only=False) for name in ("mean", "std"))
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
@@ -217,8 +221,8 @@ def read_embeddings(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     Raises:
         InputError: As SeqSetVAESource.embeddings.
     """
+    _need(csv_columns(path), ("Key",), path)
     table = read_csv(path, text=("Key",))
-    _need(table, ("Key",), path)
     names = _names(table["Key"], path)
     numbers = [plain(table[name]) for name in table.column_names if name != "Key"]
     if not numbers:
@@ -234,10 +238,10 @@ def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _need(table: pa.Table, columns: tuple[str, ...], path: Path) -> None:
+def _need(found: Sequence[str], columns: Sequence[str], path: Path) -> None:
     for name in columns:
-        if name not in table.column_names:
-            close = nearest(name, table.column_names)
+        if name not in found:
+            close = nearest(name, found)
             hint = f", nearest is '{close}'" if close else ""
             raise InputError(f"no column '{name}'{hint}", where=str(path), mend="rename it")
 
@@ -254,7 +258,7 @@ def _patient(path: Path) -> pa.Table:
     columns = [name for name in (*COLUMNS, "set_index") if name in file.schema_arrow.names]
     with parquet_errors(path):
         table = file.read(columns=columns, use_threads=False)
-    _need(table, COLUMNS, path)
+    _need(file.schema_arrow.names, COLUMNS, path)
     return table
 
 

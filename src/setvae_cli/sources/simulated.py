@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from setvae_cli.settings.prepare import SourceSettings
 from setvae_cli.sources.measurement import measure, sigmoid
+from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.physiology import (
     CODES,
     MEASURED,
@@ -108,7 +108,7 @@ class SimulatedSource:
 
     name = "simulated"
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(self, settings: SourceOptions) -> None:
         self._size = settings.subjects
         self._seed = settings.cohort_seed
 

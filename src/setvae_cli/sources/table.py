@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setvae_cli.errors import InputError
-from setvae_cli.settings.prepare import SourceSettings
 from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids
 from setvae_cli.sources.labels import check_labels, read_labels
+from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records
 from setvae_cli.sources.roles import Roles, parse_mapping, resolve
 from setvae_cli.sources.rows import constant, rows_to_records
@@ -68,7 +68,7 @@ class TableSource:
 
     name = "table"
 
-    def __init__(self, data: Path, settings: SourceSettings) -> None:
+    def __init__(self, data: Path, settings: SourceOptions) -> None:
         self._where = str(data)
         self._files = table_files(data)
         if not self._files:
@@ -185,6 +185,9 @@ class TableSource:
 
     def embeddings(self) -> None:
         """None: codes are learned."""
+
+    def truth(self) -> None:
+        """None: nobody knows."""
 
     def files(self) -> tuple[str, ...]:
         """The tables, and the file of labels."""

@@ -141,7 +141,7 @@ def _csv_errors(path: Path) -> Iterator[None]:
         raise InputError("holds no rows", where=str(path), mend="check its content") from error
     except (pa.ArrowInvalid, UnicodeDecodeError):  # their text quotes the rows
         raise InputError(
-            "is not a table of UTF-8 text with a header and rows of one length",
+            "is not a table of UTF-8 text with a header, rows of one length and numbers where due",
             where=str(path),
             mend="check how it was written",
         ) from None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from setvae_cli.errors import DataError, RunError
-from setvae_cli.files import make_folder, remove
+from setvae_cli.files import check_regular, make_folder, remove
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.sources.recognise import open_source
 from setvae_cli.sources.records import Source
@@ -101,7 +101,7 @@ def _fill(
 def _key(source: Source, source_settings: SourceSettings, store_settings: StoreSettings) -> str:
     files = []
     for name in source.files():
-        status = Path(name).stat()
+        status = check_regular(Path(name), "input").stat()
         files.append([str(Path(name).absolute()), status.st_size, status.st_mtime_ns])
     plain = [
         FORMAT_VERSION,

@@ -3,6 +3,7 @@
     STORE/manifest.json          written last; a folder without it is no store
     STORE/vocabulary.parquet     code, name, kind, count, mean, std, quantiles [, embedding]
     STORE/rows.parquet           one row a subject: identity, split, place in the shards, labels
+    STORE/truth.parquet          what is known behind a simulated cohort, one row a subject; else absent
     STORE/shards/NNNNN.arrow     uncompressed Arrow IPC file, one record batch, no nulls, one column
                                  sets: list<struct<position, elements: list<struct<key, value>>>>
 
@@ -28,6 +29,7 @@ from setvae_cli.files import check_regular
 
 FORMAT_VERSION = 1
 MANIFEST, VOCABULARY, ROWS, SHARDS = "manifest.json", "vocabulary.parquet", "rows.parquet", "shards"
+TRUTH = "truth.parquet"
 SPLITS = ("train", "validation", "test")
 LABEL, ATTRIBUTE = "label.", "attribute."
 

@@ -29,11 +29,12 @@ from setvae_cli.files import (
     sweep_orphans,
 )
 from setvae_cli.settings.prepare import StoreSettings
-from setvae_cli.sources.records import Kind, Part, Source
+from setvae_cli.sources.records import Kind, Labels, Part, Source
 from setvae_cli.store.engines import map_ordered
 from setvae_cli.store.format import (
     ROWS,
     SHARDS,
+    TRUTH,
     VOCABULARY,
     shard_name,
     write_shard,
@@ -138,8 +139,11 @@ def precompute(
     with atomic_path(out) as folder:
         for name in (_SPOOL, SHARDS):
             make_folder(folder / name)
+        labels, truth = source.labels(), source.truth()
         spool = _read_parts(source, settings, folder / _SPOOL, workers, sink, allow_long)
-        _write(source, settings, spool, folder, workers, sink)
+        if truth is not None:
+            pq.write_table(truth, folder / TRUTH, write_page_checksum=True)
+        _write(source, settings, labels, spool, folder, workers, sink)
         sink(PrepareProgress("verifying", 0, None, "files"))
         verify(folder)
     return inspect(out)
@@ -198,9 +202,14 @@ def _spool_part(
 
 
 def _write(
-    source: Source, settings: StoreSettings, spool: _Spool, folder: Path, workers: int | str,
+    source: Source,
+    settings: StoreSettings,
+    outcomes: Labels | None,
+    spool: _Spool,
+    folder: Path,
+    workers: int | str,
     sink: Sink,
-) -> None:  # fmt: skip
+) -> None:
     """Shards, rows, vocabulary and at last the manifest, into the temporary folder."""
     _check_share_dropped(spool)
     codes = tuple(sorted(spool.valued))
@@ -208,7 +217,7 @@ def _write(
     given = _given_kinds(source, settings, spool, codes)
     places, kept = _write_shards(spool, codes, given, folder, workers, sink)
     everyone = join_subjects(spool.subjects)
-    labels = join_labels(everyone, source.labels())
+    labels = join_labels(everyone, outcomes)
     filled = np.flatnonzero(kept)
     spool.drops[NO_EVENTS] += len(kept) - len(filled)
     rows = build_rows(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from setvae_cli.training.schedules import averaging_decay
 
@@ -20,15 +21,15 @@ def averaged_copy(model: Model) -> Model:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, *, step: int, decay: float) -> None:
-    """Move the average towards the model after an optimizer step.
+def update_average(
+    average: Sequence[Tensor], weights: Sequence[Tensor], *, step: int, decay: float
+) -> None:
+    """Move the average towards the weights after an optimizer step.
 
     Args:
-        average: Made by `averaged_copy`.
-        model: The weights that are trained.
+        average: Parameters of `averaged_copy`.
+        weights: Parameters that are trained, in the same order.
         step: Optimizer steps done, this one included.
         decay: Largest share of the old average that a step keeps.
     """
-    new = [parameter.detach() for parameter in model.parameters()]
-    old: list[torch.Tensor] = list(average.parameters())
-    torch._foreach_lerp_(old, new, 1 - averaging_decay(step, decay))
+    torch._foreach_lerp_(list(average), list(weights), 1 - averaging_decay(step, decay))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytorch_lightning as pl
 import torch
 import yaml
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.evaluation.measures import Metric

@@ -13,7 +13,7 @@ from torch import Tensor
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import mean_auroc, measure
-from setvae_cli.evaluation.sweep import Sweep, Swept
+from setvae_cli.evaluation.sweep import Sweep, Swept, placed
 from setvae_cli.losses.objective import loss_terms, total, weights_at
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import HEADER, Header
@@ -74,6 +74,9 @@ class SetVAEModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.averaged = averaged_copy(model) if settings.optimizer.weight_averaging else None
+        # Walking the tree of modules for them costs more than what a step does with them.
+        self._weights = list(model.parameters())
+        self._average = [] if self.averaged is None else list(self.averaged.parameters())
         self.settings, self.header, self.scalar_log = settings, header, log
         self.window, self.measured = Window(), Measured({}, {})
         self._fused = fused
@@ -92,14 +95,13 @@ class SetVAEModule(pl.LightningModule):
         self, batch: SetBatch, device: torch.device, dataloader_idx: int
     ) -> SetBatch:
         """Move a batch; on a CPU it is there already."""
-        moved = batch if device.type == "cpu" else batch.to(device, non_blocking=True)
-        return moved.double() if next(self.model.parameters()).dtype == torch.float64 else moved
+        return placed(batch, self.model)
 
     def on_train_batch_start(self, batch: SetBatch, batch_idx: int) -> None:
         """Dropout of a micro-batch depends on who it is and not on what ran before it."""
         seed = self.settings.run.seed
         plan = batch.plan
-        torch.manual_seed(dropout_seed(seed, plan.epoch, plan.batch, self.global_rank))
+        _seed_dropout(dropout_seed(seed, plan.epoch, plan.batch, self.global_rank), self.device)
 
     def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss."""
@@ -130,7 +132,7 @@ class SetVAEModule(pl.LightningModule):
         """Clip the norm of the whole step's gradient, and keep it."""
         limit = self.settings.optimizer.gradient_clip_val
         if limit:
-            self._norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+            self._norm = torch.nn.utils.clip_grad_norm_(self._weights, limit)
             # A gradient scaler meets infinities by design, and skips their step.
             if self._fused:
                 self._norm_watch.see(self._norm, self.global_step + 1)
@@ -147,9 +149,8 @@ class SetVAEModule(pl.LightningModule):
         rate = set_rate(optimizer, settings, step=step, planned=self.header.planned_steps)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.averaged is not None:
-            update_average(
-                self.averaged, self.model, step=step + 1, decay=settings.weight_averaging
-            )
+            decay = settings.weight_averaging
+            update_average(self._average, self._weights, step=step + 1, decay=decay)
         self.window.end_step(self._norm)
         if (step + 1) % LOG_EVERY == 0:
             self._log_window(step + 1, rate)
@@ -239,3 +240,14 @@ def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:
     """`val_auc`, and with several tasks `val_auc_<task>`."""
     name = {"auroc": "auc"}.get(metric.name, metric.name)
     return f"{split}_{name}" if len(tasks) == 1 else f"{split}_{name}_{metric.task}"
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """Seed the generator that dropout draws from on this device, and only that one.
+
+    torch.manual_seed also queues a call with its stack for every accelerator not yet in use.
+    """
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from setvae_cli.nn.embedding import InterpolatedEmbedding, ProductEmbedding
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.settings.optimizer import OptimizerSettings
 from setvae_cli.training.schedules import lr_factor
 
-_TABLES = (nn.Embedding, nn.EmbeddingBag, InterpolatedEmbedding, ProductEmbedding)
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def build_optimizer(
@@ -44,10 +43,17 @@ def build_optimizer(
 
 
 def undecayed(model: nn.Module) -> list[nn.Parameter]:
-    """Norms, biases and other vectors, and embedding tables."""
-    tables = [module for module in model.modules() if isinstance(module, _TABLES)]
-    inside = {id(parameter) for table in tables for parameter in table.parameters()}
-    return [p for p in model.parameters() if p.ndim <= 1 or id(p) in inside]
+    """Norms, biases and other vectors, and embedding tables: all but the matrices of products.
+
+    A matrix that multiplies is called `weight` here, as in torch; a table has its own name.
+    """
+    looked_up = [module for module in model.modules() if isinstance(module, _TABLES)]
+    inside = {id(parameter) for table in looked_up for parameter in table.parameters()}
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if not name.endswith("weight") or parameter.ndim <= 1 or id(parameter) in inside
+    ]
 
 
 def set_rate(

@@ -70,8 +70,8 @@ def validation_interval(interval: float, batches: int, accumulation: int) -> int
             without the gradients that were already gathered.
     """
     wanted = interval * batches if interval <= 1 else interval
-    whole = max(1, round(wanted / accumulation)) * accumulation
-    return min(whole, batches)
+    whole = max(1, int(wanted / accumulation)) * accumulation
+    return batches if wanted >= batches else min(whole, batches)
 
 
 def _mix(state: int) -> int:
