@@ -4,7 +4,7 @@
     ├── UsageError       exit 2      what the person named is wrong: options, settings, input files
     │   ├── SettingsError            an option, an environment variable, a configuration file
     │   └── InputError               a file or a folder that the person named
-    └── RunError         exit 1      what went wrong later: data that changed, numbers, disk, workers
+    └── RunError         exit 1      what went wrong later: data, numbers, disk, workers
         ├── DataError                prepared data is damaged or was replaced
         └── NumericalError           a loss or a gradient is not finite
 

@@ -3,7 +3,7 @@
     STORE/manifest.json          written last; a folder without it is no store
     STORE/vocabulary.parquet     code, name, kind, count, mean, std, quantiles [, embedding]
     STORE/rows.parquet           one row a subject: identity, split, place in the shards, labels
-    STORE/truth.parquet          what is known behind a simulated cohort, one row a subject; else absent
+    STORE/truth.parquet          a simulated cohort only: what is known behind it, one row a subject
     STORE/shards/NNNNN.arrow     uncompressed Arrow IPC file, one record batch, no nulls, one column
                                  sets: list<struct<position, elements: list<struct<key, value>>>>
 
