@@ -48,6 +48,10 @@ class RunSettings(Settings):
         "auto", description="auto: bf16-mixed on a GPU that has it, else 32."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads of CPU maths; default: 1 for a dim below 128, where more "
+        "threads wait for one another, else all cores."
+    )
     compile_model: bool = Field(False, description="torch.compile: slow start, faster GPU steps.")
     val_check_interval: float = Field(
         1.0, gt=0, description="Validations: a share of an epoch, or batches when above 1."

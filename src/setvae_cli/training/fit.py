@@ -78,7 +78,7 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
         RunError: The disk refuses a write.
     """
     began = time.monotonic()
-    machine = resolve(settings.run)
+    machine = resolve(settings.run, settings.model.dim)
     check_splits(store)
     tasks = predicted_tasks(store)
     model = build_untrained(
@@ -115,7 +115,12 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
             machine=machine.describe(settings.loader.num_workers or 0),
         )
     )
-    with closing(ScalarLog(folder)) as log, _quiet_trainer(), torch.random.fork_rng():
+    with (
+        closing(ScalarLog(folder)) as log,
+        _quiet_trainer(),
+        torch.random.fork_rng(),
+        machine.computing(),
+    ):
         run = _Run(settings, machine, header, folder, data, batches, log, sink)
         module = SetVAEModule(model, settings, header, log, fused=machine.fused)
         stopped, trainer = _train(run, module)
@@ -239,7 +244,7 @@ def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> Run
         seed=settings.run.seed,
         device=machine.name,
         precision=machine.precision,
-        threads=torch.get_num_threads(),
+        threads=machine.threads,
     )
     atomic_write(folder.manifest, manifest.model_dump_json(indent=2) + "\n")
     return folder
