@@ -142,7 +142,7 @@ def test_evaluation_is_deterministic_and_draws_no_noise() -> None:
 
 
 def test_latent_noise_depends_on_the_place_in_the_global_batch_and_not_on_the_rank() -> None:
-    model = make_model("base", dropout=0.0, head_dropout=0.0).train()
+    model = make_model("base", dropout=0.0, joined_dropout=0.0, head_dropout=0.0).train()
     whole = make_batch(SIZES)
     half = _take_subjects(whole, [2, 3])
     half = replace(half, plan=replace(half.plan, places=torch.tensor([2, 3])))

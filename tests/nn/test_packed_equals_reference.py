@@ -65,7 +65,7 @@ def test_packed_gradients_equal_one_set_at_a_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["base", "original", "levels"])
 def test_sampled_latents_equal_one_set_at_a_time_with_the_same_noise(name: str) -> None:
-    model = make_model(name, dropout=0.0, head_dropout=0.0).train()
+    model = make_model(name, dropout=0.0, joined_dropout=0.0, head_dropout=0.0).train()
     batch, plan = make_batch(SIZES), make_batch(SIZES).plan
     levels, latent = len(model.latents.posterior), model.latents.latent_dim
     start = plan.subject_start[plan.set_subject]

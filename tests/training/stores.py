@@ -14,6 +14,7 @@ from setvae_cli.store.reader import Store
 
 FIRST_ID = 987654321
 SIZES = {"train": 21, "validation": 10, "test": 10}
+CODES = ("HR", "SBP", "Temp")
 Labels = Callable[[str, int], str]
 
 
@@ -22,12 +23,15 @@ def alternating(split: str, number: int) -> str:
     return str(number % 2)
 
 
-def write_store(folder: Path, labels: Labels = alternating) -> Store:
-    """A store of short stays with two vital signs; class 1 has the higher heart rate.
+def write_store(
+    folder: Path, labels: Labels = alternating, *, codes: tuple[str, str, str] = CODES
+) -> Store:
+    """A store of short stays with three vital signs; class 1 has the higher heart rate.
 
     Args:
         folder: Where it goes.
         labels: The label of a subject by split and number in it; empty text for a missing one.
+        codes: What heart rate, blood pressure and temperature are called.
     """
     generator = np.random.default_rng(0)
     lines, subject = ["subject_id,time,code,value,split,death"], FIRST_ID
@@ -35,8 +39,8 @@ def write_store(folder: Path, labels: Labels = alternating) -> Store:
         for number in range(size):
             label = labels(split, number)
             for time in range(int(generator.integers(3, 7))):
-                for code in ("HR", "SBP", "Temp")[: int(generator.integers(1, 4))]:
-                    value = generator.normal() + (2 if label == "1" and code == "HR" else 0)
+                for code in codes[: int(generator.integers(1, 4))]:
+                    value = generator.normal() + (2 if label == "1" and code == codes[0] else 0)
                     lines.append(f"{subject},{60 * time},{code},{value:.5f},{split},{label}")
             subject += 1
     table = folder / "events.csv"

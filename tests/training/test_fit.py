@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from setvae_cli.runs.model import load_model
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.fit import fit
 from setvae_cli.training.records import RunStarted, Stopped, Validated
-from tests.training.stores import FIRST_ID, SIZES, write_store
+from tests.training.stores import CODES, FIRST_ID, SIZES, write_store
 
 
 def run(settings, store):
@@ -35,6 +36,21 @@ def final_weights(settings, store):
     _, _, folder = run(settings, store)
     (final,) = folder.checkpoints.glob("final_*")
     return read(final).payload["state_dict"]
+
+
+def sweep_test(loaded, settings, store, vocabulary, model):
+    """The test split of a store as a model sees it."""
+    header = loaded.content.header
+    data = SetDataModule(store, vocabulary, settings.loader, tasks=("death",), seed=0)
+    return sweep(
+        model,
+        data.test_dataloader(),
+        settings.objective,
+        header.classes,
+        weights=weights_at(12, 12, settings.objective, evaluating=True),
+        sets_per_subject=header.sets_per_subject,
+        autocast=nullcontext(),
+    )
 
 
 def assert_same_bits(first, second):
@@ -144,21 +160,7 @@ def test_evaluation_of_a_loaded_checkpoint_gives_the_same_bits(trained, store):
     loaded = load_model(folder.best_or_last())
     assert loaded.settings.model == settings.model
     assert loaded.vocabulary.digest() == store.vocabulary.digest()
-    data = SetDataModule(store, loaded.vocabulary, settings.loader, tasks=("death",), seed=0)
-    header = loaded.content.header
-    weights = weights_at(12, 12, settings.objective, evaluating=True)
-    passes = [
-        sweep(
-            loaded.model,
-            data.test_dataloader(),
-            settings.objective,
-            header.classes,
-            weights=weights,
-            sets_per_subject=header.sets_per_subject,
-            autocast=nullcontext(),
-        )
-        for _ in range(2)
-    ]
+    passes = [sweep_test(loaded, settings, store, loaded.vocabulary, loaded.model) for _ in "12"]
     assert np.array_equal(passes[0].logits, passes[1].logits)
     assert passes[0].posterior == result.posterior
     logged = [r for r in read_log(folder.metrics).records if "test_loss" in r]
@@ -178,6 +180,30 @@ def test_the_same_seed_gives_the_same_bits_and_validation_changes_none(store, se
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+def test_any_number_of_workers_gives_the_same_bits(store, settings, tmp_path):
+    alone, shared = (
+        final_weights(settings(num_workers=n, output_dir=str(tmp_path / str(n))), store)
+        for n in (0, 2)
+    )
+    assert_same_bits(alone, shared)
+
+
+def test_a_store_that_numbers_its_codes_otherwise_gives_the_same_outputs(trained, store, tmp_path):
+    settings, _, _, folder = trained
+    loaded = load_model(folder.best_or_last())
+    foreign = write_store(tmp_path, codes=("z", "y", "x"))
+    renamed = replace(loaded.vocabulary, codes=("z", "y", "x"))
+    assert store.vocabulary.codes == CODES
+    assert foreign.vocabulary.codes == ("x", "y", "z")
+    own, other = (
+        sweep_test(loaded, settings, events, vocabulary, loaded.model.double())
+        for events, vocabulary in ((store, loaded.vocabulary), (foreign, renamed))
+    )
+    np.testing.assert_allclose(other.logits, own.logits, rtol=1e-8)
+    assert other.scalars == pytest.approx(own.scalars, rel=1e-8)
+    assert np.ptp(own.logits) > 0
+
+
 def test_the_global_generator_is_left_as_it_was(store, settings):
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -190,6 +216,7 @@ def test_accumulated_micro_batches_equal_one_large_batch(store, settings, tmp_pa
     still = {
         "dropout": 0.0,
         "head_dropout": 0.0,
+        "joined_dropout": 0.0,
         "input_dropout": 0.0,
         "logvar_min": -61.0,
         "logvar_max": -60.0,

@@ -75,7 +75,7 @@ def build_model(
             joined,
             settings.embedding_dim,
             outputs=max(sum(1 if n == 2 else n for n in classes), 1),
-            dropout=settings.head_dropout,
+            dropout=(settings.joined_dropout, settings.head_dropout),
         ),
         bottleneck=settings.bottleneck,
         decoder_context=settings.decoder_context,

@@ -159,25 +159,28 @@ def _age_slopes(pools: int) -> Float[Tensor, "pools"]:
 
 
 class PredictionHead(nn.Module):
-    """Embedding to logits: dropout, a residual layer, one output a task (or class).
+    """The joined axes to an embedding; then dropout, a residual layer, one output a task or class.
 
     Args:
         inputs: Width of what is joined.
         size: Width of the embedding.
         outputs: Logits a subject.
-        dropout: Dropout of the embedding, in training.
+        dropout: Dropout of what is joined, and of the embedding, in training.
     """
 
-    def __init__(self, inputs: int, size: int, *, outputs: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, size: int, *, outputs: int, dropout: tuple[float, float]
+    ) -> None:
         super().__init__()
+        self.dropout_joined = nn.Dropout(dropout[0])
         self.embed = nn.Linear(inputs, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout[1])
         self.residual = nn.Sequential(nn.LayerNorm(size), FeedForward(size, size))
         self.out = nn.Linear(size, outputs)
 
     def embedding(self, joined: Float[Tensor, "subjects inputs"]) -> Float[Tensor, "subjects size"]:
         """The subject's embedding."""
-        embedded: Tensor = self.embed(joined)
+        embedded: Tensor = self.embed(self.dropout_joined(joined))
         return embedded
 
     def forward(

@@ -65,6 +65,9 @@ class ModelSettings(Settings):
     )
     decoder_tanh: bool = Field(False, description="Bound the chamfer decoder's outputs by tanh.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the history.")
+    joined_dropout: float = Field(
+        0.2, ge=0, lt=1, description="Dropout of the two axes before they become the embedding."
+    )
     head_dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the subject's embedding.")
     input_dropout: float = Field(
         0.1,

@@ -49,8 +49,10 @@ class RunSettings(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     threads: int | None = Field(
-        None, ge=1, description="Threads of CPU maths; default: 1 for a dim below 128, where more "
-        "threads wait for one another, else all cores."
+        None,
+        ge=1,
+        description="Threads of CPU maths; default: 1 for a dim below 128, where more "
+        "threads wait for one another, else all cores.",
     )
     compile_model: bool = Field(False, description="torch.compile: slow start, faster GPU steps.")
     val_check_interval: float = Field(
