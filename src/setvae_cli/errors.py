@@ -14,6 +14,8 @@ after a semicolon the next step. Patient ids and measured values never belong in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -69,3 +71,14 @@ class DataError(RunError):
 
 class NumericalError(RunError):
     """A number that has to be finite is not."""
+
+
+@contextmanager
+def placed(where: object) -> Iterator[None]:
+    """Context in which an InputError that names no place gets this one, as the person wrote it."""
+    try:
+        yield
+    except InputError as error:
+        if error.where is None and where is not None:
+            raise type(error)(error.what, where=str(where), mend=error.mend) from error
+        raise

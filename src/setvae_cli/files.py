@@ -17,7 +17,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,30 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_free(path: Path) -> None:
+    """Make sure that a new folder can be written at a place, and make the one it stands in.
+
+    Raises:
+        InputError: Something is there, or nothing can be written there.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({_reason(error)})", where=str(path), mend="name another folder"
+        ) from error
+    else:
+        raise InputError(
+            "exists already and is never overwritten", where=str(path), mend="name another folder"
+        )
+    if not os.access(make_folder(path.parent), os.W_OK):
+        raise InputError(
+            "nothing can be written there", where=str(path.parent), mend="name another folder"
+        )
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling to write a file or a folder to; it takes the target's place at the end.
@@ -64,8 +88,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with disk_errors(path):
             yield temporary
             _settle(temporary, path)
-    except BaseException:
-        remove(temporary)
+    except BaseException as error:
+        with suppress(OSError):  # it must not hide why it failed
+            remove(temporary)
+        if isinstance(error, SetvaeError) and (error.where or "").startswith(str(temporary)):
+            raise type(error)(error.what, where=str(path), mend=error.mend) from error
         raise
 
 

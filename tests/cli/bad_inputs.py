@@ -52,6 +52,11 @@ def changed(column: str, changes: Mapping[int, Any]) -> Columns:
     return events(**{column: values})
 
 
+def renamed(**names: str) -> Columns:
+    """The table with some columns under other names."""
+    return {names.get(name, name): column for name, column in events().items()}
+
+
 def with_rows(table: Columns, *rows: tuple[Any, ...]) -> Columns:
     """The table with rows of COLUMNS added."""
     return {name: table[name] + [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
@@ -65,12 +70,24 @@ def write_parquet(path: Path, table: Columns | pa.Table) -> Path:
     return path
 
 
-def table(content: Columns | Callable[[], pa.Table], *options: str) -> Factory:
+def table(content: Columns | pa.Table, *options: str) -> Factory:
     """A Parquet file of these columns, whose labels stand in the column `death`."""
 
     def make(folder: Path) -> list[str]:
-        write_parquet(folder / "events.parquet", content() if callable(content) else content)
-        return ["events.parquet", *(["--map", "label:death=death"] if "death" in (content if isinstance(content, dict) else {"death":0}) else []), *options]
+        write_parquet(folder / "events.parquet", content)
+        return ["events.parquet", "--map", "label:death=death", *options]
+
+    return make
+
+
+def unlabelled(*options: str) -> Factory:
+    """The well-formed table without labels."""
+
+    def make(folder: Path) -> list[str]:
+        content = events()
+        del content["death"]
+        write_parquet(folder / "events.parquet", content)
+        return ["events.parquet", *options]
 
     return make
 
@@ -79,11 +96,8 @@ def labelled(labels: Mapping[str, Sequence[Any]], *options: str) -> Factory:
     """The well-formed table, and a file of labels with these columns."""
 
     def make(folder: Path) -> list[str]:
-        content = events()
-        del content["death"]
-        write_parquet(folder / "events.parquet", content)
         pyarrow.csv.write_csv(pa.table(dict(labels)), folder / "oc.csv")
-        return ["events.parquet", "--labels", "oc.csv", *options]
+        return unlabelled("--labels", "oc.csv", *options)(folder)
 
     return make
 

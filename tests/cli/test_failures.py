@@ -20,6 +20,12 @@ class OutOfMemoryError(RuntimeError):
     """What torch raises when a GPU is full."""
 
 
+class InductorError(RuntimeError):
+    """What torch raises when it cannot compile."""
+
+    __module__ = "torch._inductor.exc"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -35,6 +41,11 @@ class OutOfMemoryError(RuntimeError):
         (Terminated(signal.SIGHUP), 129, "stopped by SIGHUP"),
         (MemoryError(SECRET), 1, "memory ran out; use a smaller --batch-size, or fewer --workers"),
         (OutOfMemoryError(SECRET), 1, "the GPU's memory ran out; use a smaller --batch-size"),
+        (
+            InductorError(SECRET),
+            1,
+            "torch.compile failed; it needs a C++ compiler; leave out --compile-model",
+        ),
         (OSError(errno.EIO, SECRET, "/home/me/x.arrow"), 1, "x.arrow: input/output error"),
         (
             OSError(errno.ENOSPC, SECRET),
@@ -79,9 +90,14 @@ def test_everything_written_is_private_and_no_core_is_dumped(setvae, tmp_path: P
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_preparation_with_its_code_and_leaves_nothing(tmp_path, number: int) -> None:
-    arguments = ["--source", "simulated", "--subjects", "20000", "--out", "store", "--workers", "1"]
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2"), (signal.SIGHUP, "1")]
+)
+def test_a_signal_ends_preparation_with_its_code_and_leaves_nothing(
+    tmp_path: Path, number: int, workers: str
+) -> None:
+    arguments = ["--source", "simulated", "--subjects", "20000", "--out", "store"]
+    arguments += ["--workers", workers]
     process = subprocess.Popen(
         [sys.executable, "-m", "setvae_cli.cli.app", "precompute", *arguments],
         cwd=tmp_path,
@@ -94,7 +110,8 @@ def test_a_signal_ends_preparation_with_its_code_and_leaves_nothing(tmp_path, nu
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
-    assert errors.splitlines()[-1].startswith("setvae precompute: error: ")
+    assert errors.startswith("setvae precompute: error: ")
+    assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

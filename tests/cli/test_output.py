@@ -118,11 +118,13 @@ def test_on_a_terminal_progress_fits_and_goes_away(monkeypatch) -> None:
     view = TrainingView(TrainSettings(), output)
     for record in (STARTED, PROGRESS, Stopped("no better val_auc for 5 validations", early=True)):
         view(record)
+    output.end_progress()
     text = stream.getvalue()
     assert "62 %" in text
     assert "0:41 left" in text
     assert "Stopped early: no better val_auc for 5 validations." in text
-    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert "measuring on test" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 2
 
 
 def test_preparation_says_its_rate_and_time_left(capsys) -> None:
@@ -132,6 +134,12 @@ def test_preparation_says_its_rate_and_time_left(capsys) -> None:
     clock.now = 60.0
     show(PrepareProgress("reading", 40, 100, "subjects", 600_000))
     assert capsys.readouterr().err == "reading  40 %  10 000 rows/s  1:30 left\n"
+
+
+def test_what_was_dropped_on_the_way_into_the_cache_is_said(capsys) -> None:
+    show = Preparation(Output("train"))
+    show(Summary(Path("store"), {}, {"conflicting duplicate": 3}, {}, (), 0, "digest"))
+    assert capsys.readouterr().err == "dropped 3 rows: 3 conflicting duplicate\n\n"
 
 
 @pytest.mark.parametrize("quiet", [False, True])

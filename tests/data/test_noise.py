@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,16 @@ def test_bits_are_the_same_on_a_gpu() -> None:
     normal = counter_normal(0, 1, 2, place, index, 3, 8)
     there = counter_normal(0, 1, 2, place.cuda(), index.cuda(), 3, 8).cpu()
     assert (normal != there).double().mean() < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_model_sees_the_same_noise_in_every_batch() -> None:
+    place, x = torch.arange(5), torch.randn(5, 4)
+
+    def noisy(batch: int) -> torch.Tensor:
+        return x * counter_normal(0, 0, batch, place, place, draw=1, dim=4)
+
+    compiled = torch.compile(noisy)
+    for batch in range(3):
+        assert torch.equal(compiled(batch), noisy(batch))

@@ -43,6 +43,7 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
         "manifest.json",
         "rows.parquet",
         "shards/00000.arrow",
+        "truth.parquet",
         "vocabulary.parquet",
     ]
 
@@ -305,7 +306,7 @@ def test_attributes_and_prediction_times_stand_in_the_rows(tmp_path: Path) -> No
 def test_a_dead_worker_leaves_nothing(tmp_path: Path) -> None:
     source = TinySource([])
     killer = SimpleNamespace(read=partial(signal.raise_signal, signal.SIGKILL))
-    source.parts = lambda: iter([killer])  # type: ignore[method-assign, assignment]
+    source.parts = lambda: iter([killer, killer])  # type: ignore[method-assign, assignment]
     with pytest.raises(RunError, match="a worker process died"):
         write(source, tmp_path / "store", workers=2)
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from setvae_cli.cli import failures
 ABOUT = "Set variational autoencoders for irregular clinical data."
 COMMANDS = {
     "precompute": "Prepare raw events once, as a store that every command reads.",
-    "train": "Train a set VAE on a store, on raw events, or on the built-in cohort.",
+    "train": "Train on a store, on raw events, or on the built-in cohort.",
 }
 
 

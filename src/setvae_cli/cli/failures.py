@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -98,7 +99,7 @@ def describe(error: BaseException) -> tuple[int, str | None]:
     """
     match error:
         case SetvaeError():
-            return error.exit_code, str(error)
+            return error.exit_code, _from_here(str(error))
         case typer.Exit():
             return error.exit_code, None
         case typer.TyperException():
@@ -115,8 +116,18 @@ def describe(error: BaseException) -> tuple[int, str | None]:
             return 1, _os_sentence(error)
         case _ if type(error).__name__ == "OutOfMemoryError":
             return 1, "the GPU's memory ran out; use a smaller --batch-size"
+        case _ if type(error).__module__.startswith(("torch._inductor.", "torch._dynamo.")):
+            return 1, "torch.compile failed; it needs a C++ compiler; leave out --compile-model"
         case _:
             return 1, f"a fault in setvae ({_kind_and_place(error)}); run again with --debug"
+
+
+def _from_here(sentence: str) -> str:
+    """Paths as seen from where the person stands."""
+    try:
+        return sentence.replace(f"{os.getcwd()}/", "")
+    except FileNotFoundError:
+        return sentence
 
 
 def _signal_sentence(code: int) -> str:
@@ -132,7 +143,7 @@ def _usage(error: typer.TyperException) -> str:
         ("argument(s)", "argument"),
     ):
         message = message.replace(theirs, ours)
-    message = message.rstrip(".")
+    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message).rstrip(".")
     return message[:1].lower() + message[1:]
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from setvae_cli.cli.output import Output
+from setvae_cli.errors import SettingsError
 from setvae_cli.settings.command import CommandSettings
 from setvae_cli.settings.fields import FlatField
 from setvae_cli.settings.merge import merge
@@ -39,7 +40,8 @@ class PanelCommand(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record:
                 panel = getattr(parameter, "rich_help_panel", None) or OUTPUT
-                panels.setdefault(panel, []).append(record)
+                name, told = record
+                panels.setdefault(panel, []).append((name.removesuffix(" <str>"), told))
         for title, rows in panels.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
@@ -91,6 +93,21 @@ def register(app: typer.Typer, model: type[C], body: Callable[..., None]) -> Non
     )(command)
 
 
+def check_workers(option: str, workers: int | None) -> None:
+    """Refuse more processes than a machine can feed.
+
+    Raises:
+        SettingsError: They are more than four a usable core.
+    """
+    most = 4 * len(os.sched_getaffinity(0))
+    if workers is not None and workers > most:
+        raise SettingsError(
+            f"{workers} workers are more than four a usable core ({most})",
+            where=option,
+            mend="use fewer, or leave it out",
+        )
+
+
 def _modern(name: str) -> str:
     return name.replace("_", "-")
 
@@ -105,7 +122,7 @@ def _parameter(field: FlatField) -> inspect.Parameter:
     panel = TITLES.get(field.section, OUTPUT)
     if field.positional:
         told: Any = typer.Argument(
-            metavar=f"[{field.name.upper()}]",
+            metavar=field.name.upper(),
             help=field.info.description,
             show_default=False,
             rich_help_panel=panel,
@@ -164,7 +181,7 @@ def _common() -> list[inspect.Parameter]:
             bool, typer.Option("--json", help="Print the result as JSON on stdout.")
         ] = False,
         verbose: Annotated[
-            bool, typer.Option("--verbose", help="Say what is configured and every validation.")
+            bool, typer.Option("--verbose", help="Say more: settings in full, every validation.")
         ] = False,
         debug: Annotated[
             bool, typer.Option("--debug", help="Show the traceback of an error.")

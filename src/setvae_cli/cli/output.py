@@ -53,6 +53,7 @@ class Output:
         self._command, self._quiet, self._json, self._clock = command, quiet, json, clock
         self._bar: tuple[Progress, TaskID] | None = None
         self._last_plain = clock()
+        self._spaced = True  # nothing was said yet, or the last line was empty
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Say what is being done, on stderr."""
@@ -111,7 +112,8 @@ class Output:
         if self._json:
             self.document(json_module.dumps(data, indent=2, allow_nan=False) + "\n")
             return
-        self.say()
+        if not self._spaced:
+            self.say()
         for number, line in enumerate(lines):
             self._line(sys.stdout, [(line, None if number else HEAD_STYLE)])
         sys.stdout.flush()
@@ -137,6 +139,7 @@ class Output:
             warnings.simplefilter("ignore")
 
     def _line(self, stream: TextIO, parts: list[tuple[str, str | None]]) -> None:
+        self._spaced = not any(text for text, _ in parts)
         if not _is_terminal(stream):
             print("".join(text for text, _ in parts).rstrip(), file=stream, flush=True)
             return

@@ -14,7 +14,7 @@ import typer
 
 from setvae_cli.cli import numbers, options
 from setvae_cli.cli.output import Output
-from setvae_cli.errors import SettingsError, UsageError
+from setvae_cli.errors import SettingsError, UsageError, placed
 from setvae_cli.settings.command import PrecomputeSettings
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def run(
     DATA is a folder, an archive or a table; its layout is recognised, or named with --source.
     With --verify or --inspect it is a store that was written before.
     """
+    options.check_workers("--workers", settings.workers)
     if verify or inspect:
         _look(_needed(settings.data, "DATA"), output, verify=verify)
     else:
@@ -67,15 +68,15 @@ def _write(settings: PrecomputeSettings, output: Output) -> None:
     from setvae_cli.sources.recognise import open_source
     from setvae_cli.store.precompute import precompute
 
-    source = open_source(Path(settings.data) if settings.data else None, settings.source)
-    summary = precompute(
-        source,
-        settings.store,
-        out,
-        workers=settings.workers or len(os.sched_getaffinity(0)),
-        sink=Preparation(output),
-        allow_long=settings.source.allow_long,
-    )
+    with placed(settings.data):
+        summary = precompute(
+            open_source(Path(settings.data) if settings.data else None, settings.source),
+            settings.store,
+            out,
+            workers=settings.workers or len(os.sched_getaffinity(0)),
+            sink=Preparation(output),
+            allow_long=settings.source.allow_long,
+        )
     output.result(store_table(summary, "store written", "verified"), plain(summary))
     output.next(f"setvae train --data {shown(summary.path)}")
 
@@ -91,19 +92,24 @@ class Preparation:
 
     def __init__(self, output: Output, clock: Callable[[], float] = time.monotonic) -> None:
         self._output, self._clock = output, clock
-        self._doing, self._started = "", clock()
+        self._doing, self._started, self._before = "", clock(), 0
 
     def __call__(self, record: object) -> None:
-        """Show one record."""
-        from setvae_cli.store.precompute import PrepareProgress
+        """Show one record; of a store that went into the cache, what was dropped."""
+        from setvae_cli.store.precompute import PrepareProgress, Summary
 
+        if isinstance(record, Summary) and record.drops:
+            self._output.end_progress()
+            for line in [*_drops(record.drops), ""]:
+                self._output.say(line)
         if not isinstance(record, PrepareProgress):
             return
         if record.doing != self._doing:
-            self._doing, self._started = record.doing, self._clock()
+            self._doing, self._started, self._before = record.doing, self._clock(), record.rows
         seconds = self._clock() - self._started
         share = record.done / record.total if record.total else None
-        tail = [f"{numbers.count(record.rows / seconds)} rows/s"] if seconds > 0 else []
+        rows = record.rows - self._before
+        tail = [f"{numbers.count(rows / seconds)} rows/s"] if rows and seconds > 0 else []
         if share and seconds > 1:
             tail.append(f"{numbers.clock(seconds * (1 / share - 1))} left")
         self._output.progress(record.doing, share, "  ".join(tail))
@@ -134,8 +140,9 @@ def _drops(drops: dict[str, int]) -> list[str]:
     if not drops:
         return []
     reasons = ", ".join(f"{numbers.count(n)} {reason}" for reason, n in drops.items())
-    total = numbers.count(sum(drops.values()))
-    return textwrap.wrap(f"dropped {total} rows: {reasons}", 80, subsequent_indent="  ")
+    total = sum(drops.values())
+    rows = f"{numbers.count(total)} {'row' if total == 1 else 'rows'}"
+    return textwrap.wrap(f"dropped {rows}: {reasons}", 80, subsequent_indent="  ")
 
 
 def shown(path: Path) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from setvae_cli.cli import numbers, options
 from setvae_cli.cli.output import Output
-from setvae_cli.errors import SettingsError
+from setvae_cli.errors import placed
 from setvae_cli.settings.command import TrainSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run(settings: TrainSettings, output: Output) -> None:
     SETVAE_BATCH_SIZE for --batch-size. An option wins over the environment, the environment over
     the file, the file over the preset.
     """
-    _check_workers(settings.loader.num_workers)
+    options.check_workers("--num-workers", settings.loader.num_workers)
     if settings.loader.use_dynamic_padding:
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.data is None:
@@ -45,24 +45,30 @@ def run(settings: TrainSettings, output: Output) -> None:
         output.say()
     result = _train(settings, output)
     output.result(closing_table(result), asdict(result))
-    output.next(f"tensorboard --logdir {result.run}")
+    output.next(f"tensorboard --logdir {settings.run.log_dir or result.run}")
 
 
 def _train(settings: TrainSettings, output: Output) -> Result:
     from setvae_cli.cli.precompute import Preparation
     from setvae_cli.store.cache import prepared
 
+    if settings.run.device == "cuda":  # said before the data is prepared, not after
+        from setvae_cli.training.machine import resolve
+
+        resolve(settings.run, settings.model.dim)
     store = prepared(
         Path(settings.data) if settings.data is not None else None,
         settings.source,
         settings.store,
         settings.run.output_dir / ".cache",
         sink=Preparation(output),
+        workers=len(os.sched_getaffinity(0)),
     )
     output.progress("starting", None, "")
     from setvae_cli.training.fit import fit
 
-    return fit(settings, store, TrainingView(settings, output))
+    with placed(settings.data):
+        return fit(settings, store, TrainingView(settings, output))
 
 
 class TrainingView:
@@ -91,6 +97,7 @@ class TrainingView:
                 self._output.end_progress()
                 if record.early:
                     self._output.say(f"Stopped early: {record.reason}.")
+                self._output.progress("measuring on test", None, "")
 
     def _configuration(self) -> None:
         if self._output.verbose:
@@ -154,13 +161,3 @@ def _posterior_lines(levels: tuple[LevelPosterior, ...]) -> list[str]:
         for one in levels
     ]
     return [head, *rows]
-
-
-def _check_workers(workers: int | None) -> None:
-    most = 4 * len(os.sched_getaffinity(0))
-    if workers is not None and workers > most:
-        raise SettingsError(
-            f"{workers} workers are more than four a usable core ({most})",
-            where="--num-workers",
-            mend="use fewer, or leave it out",
-        )

@@ -188,12 +188,14 @@ def check_classes(
         classes = [len(np.unique(labels[labels[:, i] >= 0, i])) for labels in (train, validation)]
         if classes[0] < 2:
             raise InputError(
-                f"the label {task} has {classes[0]} class(es) in training, expected at least 2",
+                f"the label {task} has 1 class in training, expected at least 2",
                 mend="give other labels, or switch prediction off with --pred-weight 0",
             )
         if classes[1] < 2:
             _log.warning(
-                "the label %s has one class in validation: its AUROC is not defined there", task
+                "the label %s has %s class in validation: its AUROC is not defined there",
+                task,
+                "one" if classes[1] else "no",
             )
 
 

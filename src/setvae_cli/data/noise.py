@@ -9,11 +9,14 @@ generators"), in 64-bit integers that wrap, so its bits are the same on every de
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+F = TypeVar("F", bound=Callable[..., Any])
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -39,6 +42,12 @@ def counter_uniform(
     return _shift_right(bits, 40).float() * 2.0**-24
 
 
+def _uncompiled(function: F) -> F:
+    """Keep torch.compile out: it takes a step's numbers for symbols, whose mixing overflows."""
+    return cast("F", torch.compiler.disable(function))
+
+
+@_uncompiled
 def counter_normal(
     seed: int,
     epoch: int,

@@ -72,7 +72,7 @@ def loss_terms(
         model: Whose output it is; its decoder holds the likelihood's heads.
         output: The forward pass.
         batch: The batch.
-        settings: Free bits, smoothing, regularisers.
+        settings: Free bits, regularisers, and label smoothing, which is for training only.
         classes: Classes of each task; 2 means one logit.
         noise_seed: Seed of sampled negatives in training; None: exact.
     """
@@ -83,12 +83,13 @@ def loss_terms(
         assert output.elements is not None
         assert batch.plan.by_set is not None
         recon = chamfer(output.decoded, output.elements, batch.plan.by_set)
+    smoothing = settings.label_smoothing if model.training else 0.0
     raw, objective = kl_levels(output.posteriors, output.priors, settings.free_bits)
     return LossTerms(
         recon=recon,
         kl=raw,
         kl_objective=objective * level_weights(len(raw), settings).to(objective),
-        pred=cross_entropies(output.logits, batch, classes, settings.label_smoothing),
+        pred=cross_entropies(output.logits, batch, classes, smoothing),
         regularizer=_regularizer(output, settings),
         subjects=batch.plan.subjects,
         sets=batch.plan.sets,

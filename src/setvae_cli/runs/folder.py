@@ -66,6 +66,8 @@ class RunFolder:
         Raises:
             InputError: The folder cannot be made there.
         """
+        if log_dir is not None:
+            make_folder(log_dir)
         run = cls(_next_version(make_folder(output_dir / name)), log_dir)
         make_folder(run.checkpoints)
         make_folder(run.logs)

@@ -59,6 +59,7 @@ class PrecomputeSettings(CommandSettings):
 
     data: str | None = Field(
         None,
+        min_length=1,
         description="Folder, archive or table of raw events; a STORE with --verify or --inspect.",
         json_schema_extra={"positional": True},
     )
@@ -77,6 +78,7 @@ class TrainSettings(CommandSettings):
 
     data: str | None = Field(
         None,
+        min_length=1,
         description="A store, or raw input that is precomputed once; default: a built-in cohort.",
         json_schema_extra={"spellings": ["--data-dir"]},
     )

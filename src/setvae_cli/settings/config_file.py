@@ -64,10 +64,15 @@ def read_config(path: Path) -> dict[str, Any]:
     except _Refused as error:
         what, _, mend = str(error).partition("; ")
         raise SettingsError(what, where=str(path), mend=mend) from error
+    except yaml.constructor.ConstructorError as error:
+        what = f"holds a tag or a key that is no plain value{_place(error)}"
+        raise SettingsError(what, where=str(path), mend="write one `key: value` a line") from error
     except yaml.MarkedYAMLError as error:
         raise SettingsError(_sentence(error), where=str(path), mend="correct that line") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise SettingsError("is not valid YAML", where=str(path)) from error
+        raise SettingsError(
+            "is not valid YAML", where=str(path), mend="save it as plain text"
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -100,6 +105,9 @@ def _read_text(path: Path) -> str:
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
+    return f"is not valid YAML: {error.problem or error.context or 'unreadable'}{_place(error)}"
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
-    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return f"is not valid YAML: {error.problem or error.context or 'unreadable'}{place}"
+    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

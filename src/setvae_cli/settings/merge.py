@@ -101,7 +101,7 @@ def _given_texts(given: Mapping[str, Given]) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
-    return "none" if value is None else str(value)
+    return "none" if value is None else str(value) or "nothing"
 
 
 def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str | None:

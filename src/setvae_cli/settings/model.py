@@ -70,7 +70,7 @@ class ModelSettings(Settings):
     )
     head_dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the subject's embedding.")
     input_dropout: float = Field(
-        0.1,
+        0.5,
         ge=0,
         lt=1,
         description="Largest share of a subject's events hidden in training; the "
@@ -92,10 +92,13 @@ class ModelSettings(Settings):
             raise ValueError(f"heads {self.heads} does not divide dim {self.dim}")
         if self.logvar_min >= self.logvar_max:
             raise ValueError("logvar_min must be below logvar_max")
-        if self.history == "bidirectional" and self.prior == "learned":
-            raise ValueError("history bidirectional has no learned prior; use --prior standard")
-        if self.history == "bidirectional" and self.decoder_context == "past":
-            raise ValueError("history bidirectional has no past; use --decoder-context latent")
+        if self.history == "bidirectional" and (
+            self.prior == "learned" or self.decoder_context == "past"
+        ):
+            raise ValueError(
+                "history bidirectional has no past, so no prior and no decoder can be given it; "
+                "use --prior standard --decoder-context latent"
+            )
         if self.variable_dim % self.heads:
             raise ValueError(f"heads {self.heads} does not divide variable_dim {self.variable_dim}")
         if self.pooling == "original" and self.latent_dim != self.dim:

@@ -12,7 +12,7 @@ from setvae_cli.settings.base import Settings
 class ObjectiveSettings(Settings):
     """Weights and regularisers; a subject's loss is sum_t [recon + beta KL] + w * prediction."""
 
-    max_beta: float = Field(0.025, ge=0, description="Largest weight of the KL term.")
+    max_beta: float = Field(0.3, ge=0, description="Largest weight of the KL term.")
     beta_schedule: Literal["linear", "cyclical", "constant"] = Field(
         "linear", description="How beta rises from 0 (cyclical: Fu et al. 2019)."
     )
@@ -23,7 +23,7 @@ class ObjectiveSettings(Settings):
     free_bits: float = Field(
         0.0, ge=0, description="Nats a latent dimension may use free of charge (Kingma 2016)."
     )
-    recon_weight: float = Field(0.05, ge=0, description="Weight of reconstruction at the end.")
+    recon_weight: float = Field(1.0, ge=0, description="Weight of reconstruction at the end.")
     pred_weight: float = Field(1.0, ge=0, description="Weight of prediction at the end.")
     dynamic_weights: bool = Field(
         False,

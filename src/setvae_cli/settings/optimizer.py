@@ -27,7 +27,7 @@ class OptimizerSettings(Settings):
     )
     gradient_clip_val: float = Field(1.0, ge=0, description="Largest gradient norm; 0: no clip.")
     weight_averaging: float = Field(
-        0.98,
+        0.998,
         ge=0,
         lt=1,
         description="Decay a step of the averaged weights that are evaluated and kept; 0: off.",

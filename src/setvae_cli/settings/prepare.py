@@ -56,6 +56,8 @@ class StoreSettings(Settings):
 
     @model_validator(mode="after")
     def _fractions_sum_to_one(self) -> StoreSettings:
-        if abs(sum(self.split_fractions) - 1) > 1e-6 or min(self.split_fractions) < 0:
-            raise ValueError("split_fractions must be non-negative and sum to 1")
+        shares = self.split_fractions
+        if abs(sum(shares) - 1) > 1e-6 or min(shares) < 0:
+            got = ",".join(f"{share:g}" for share in shares)
+            raise ValueError(f"split_fractions {got} must be at least 0 and sum to 1")
         return self

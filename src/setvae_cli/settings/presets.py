@@ -35,6 +35,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "embedding_dim": 256,
         "decoder": "chamfer",
         "decoder_context": "state",
+        "input_dropout": 0.1,
         "joined_dropout": 0.0,
         "head_dropout": 0.1,
         "max_beta": 0.1,

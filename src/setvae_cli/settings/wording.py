@@ -15,6 +15,7 @@ EXPECTED = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
     "finite_number": "must be a finite number",
     "too_long": "takes {max_length} values",
     "too_short": "takes {min_length} values",

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+MOST_CLASSES = 256  # a larger number is an id, a date or an amount, and no class
 EXACT = 2**53  # integers above it are not told apart as floats
 _DATE = (
     r"^(?P<local>\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?)"
@@ -106,13 +107,15 @@ def as_classes(column: pa.ChunkedArray, *, unknown: int | None = None) -> pa.Int
     """Class numbers 0, 1, ...; null, NaN and `unknown` are missing.
 
     Raises:
-        WrongColumn: A label is not a whole number from 0 up.
+        WrongColumn: A label is not a whole number from 0 to 255.
     """
     numbers = as_numbers(column).to_numpy(zero_copy_only=False)
     missing = np.isnan(numbers) | (False if unknown is None else numbers == unknown)
     known = numbers[~missing]
-    if np.any((known != np.floor(known)) | (known < 0) | (known >= 2**31)):
-        raise WrongColumn("holds a label that is not a class number (0, 1, ...)")
+    if np.any((known != np.floor(known)) | (known < 0) | (known >= MOST_CLASSES)):
+        raise WrongColumn(
+            f"holds a label that is not a class number (0, 1, ... up to {MOST_CLASSES - 1})"
+        )
     return pa.array(np.where(missing, 0, numbers).astype(np.int32), mask=missing)
 
 

@@ -173,8 +173,11 @@ class PhysioNet2012Source:
         return tuple(str(path) for path in [*data, *(outcomes if len(outcomes) == 1 else [])])
 
     def total(self) -> tuple[int, str] | None:
-        """Stays of a folder; unknown for an archive, which is read once."""
-        return (len(stay_files(self._data)), "stays") if self._data.is_dir() else None
+        """Stays of a folder; of an archive, which is read once, as many as have outcomes."""
+        if self._data.is_dir():
+            return len(stay_files(self._data)), "stays"
+        outcomes = self.labels()
+        return None if outcomes is None else (outcomes.table.num_rows, "stays")
 
 
 def stay_files(folder: Path) -> list[Path]:

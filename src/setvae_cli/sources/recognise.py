@@ -37,11 +37,18 @@ def open_source(data: Path | None, settings: SourceOptions) -> Source:
     if data is None or settings.source == "simulated":
         if data is None and settings.source not in ("auto", "simulated"):
             raise InputError(f"--source {settings.source} needs data", mend="name it with --data")
+        if data is None and settings.labels is not None:
+            raise SettingsError("is given without data", where="--labels", mend="name the data too")
         return SimulatedSource(settings)
     _check_reachable(data)
-    for named in (settings.labels, settings.params_map_path, settings.embeddings_path):
+    beside = {
+        "labels": settings.labels,
+        "statistics of codes": settings.params_map_path,
+        "embeddings of codes": settings.embeddings_path,
+    }
+    for what, named in beside.items():
         if named is not None:
-            check_regular(named, "file beside the data")
+            check_regular(named, what)
     layout = _layout(data) if settings.source == "auto" else settings.source
     if settings.map and layout != "table":
         raise SettingsError(f"is for tables, and {data.name} has layout {layout}", where="--map")
@@ -79,7 +86,7 @@ def _check_reachable(data: Path) -> None:
             "no such file or folder", where=str(data), mend="check the path"
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no valid path"
+        reason = (getattr(error, "strerror", None) or "no valid path").lower()
         raise InputError(
             f"cannot be reached ({reason})", where=str(data), mend="check the path"
         ) from error

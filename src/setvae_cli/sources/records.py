@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 Kind = Literal["numeric", "presence", "binary", "category"]
-SUBJECT_COLUMNS = ("subject_id", "group_id", "split", "prediction_time")
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ class TableSource:
         names = [self._roles.subject, *self._roles.labels.values()]
         table = self._read(list(dict.fromkeys(names)))
         ids = _ids(table, self._roles.subject, self._where)
-        table, ids = table.filter(pc.is_valid(ids)), ids.drop_null()
+        named = pc.not_equal(pc.utf8_trim_whitespace(ids), "").fill_null(False)
+        table, ids = table.filter(named), ids.filter(named)
         subjects = pc.unique(ids)
         number = pc.cast(pc.index_in(ids, subjects), pa.int32())
         columns = {"subject_id": subjects}

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from setvae_cli.errors import DataError, RunError
+from setvae_cli.errors import DataError, RunError, placed
 from setvae_cli.files import check_regular, make_folder, remove
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.sources.recognise import open_source
@@ -45,7 +45,7 @@ def prepared(
         source_settings: How raw input is read.
         store_settings: How it becomes a store.
         cache_root: The private folder of the cache.
-        sink: Receives `PrepareProgress` when a store is made.
+        sink: Receives `PrepareProgress` while a store is made, and then its `Summary`.
         workers: Processes that make it.
 
     Raises:
@@ -56,6 +56,7 @@ def prepared(
         return Store.open(data)
     source = open_source(data, source_settings)
     key = _key(source, source_settings, store_settings)
+    make_folder(cache_root.parent)
     place = make_folder(cache_root) / key
     if place.exists():
         try:
@@ -63,7 +64,8 @@ def prepared(
         except (DataError, RunError) as error:
             _log.warning("the cached store cannot be used and is made again: %s", error.what)
             remove(place)
-    _fill(source, source_settings, store_settings, place, sink=sink, workers=workers)
+    with placed(data):
+        _fill(source, source_settings, store_settings, place, sink=sink, workers=workers)
     if _key(source, source_settings, store_settings) != key:
         remove(place)
         raise DataError(
@@ -85,7 +87,7 @@ def _fill(
 ) -> None:
     """Precompute, unless another process was faster with the same."""
     try:
-        precompute(
+        summary = precompute(
             source,
             store_settings,
             place,
@@ -93,6 +95,7 @@ def _fill(
             sink=sink,
             allow_long=source_settings.allow_long,
         )
+        sink(summary)
     except RunError:
         if not is_store(place):
             raise

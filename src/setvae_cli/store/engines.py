@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from setvae_cli.errors import RunError, UsageError
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_AHEAD = 2  # items in flight a worker: bounds memory and keeps every worker busy
 
 
@@ -33,10 +37,13 @@ def map_ordered(
     """
     if isinstance(workers, str):
         yield from _dask(function, items, workers)
-    elif workers <= 1:
-        yield from map(function, items)
+        return
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    if workers <= 1 or len(first) < 2:  # a pool takes longer to start than one part to read
+        yield from map(function, chain(first, rest))
     else:
-        yield from _processes(function, items, workers)
+        yield from _processes(function, chain(first, rest), workers)
 
 
 def _processes(
@@ -60,11 +67,34 @@ def _in_order(
 ) -> Iterator[Outcome]:
     pending: deque[Future[Outcome]] = deque()
     for item in items:
-        pending.append(pool.submit(function, item))
+        with _signals_held():
+            pending.append(pool.submit(function, item))
         if len(pending) >= ahead:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait while a worker is started: a half-started one outlives its parent and complains.
+
+    Only the main thread has handlers, so that elsewhere there is nothing to hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
+    for each in _SIGNALS:
+        signal.signal(each, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def _ignore_interrupts() -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from setvae_cli.errors import InputError
 from setvae_cli.files import (
     atomic_path,
+    check_free,
     disk_errors,
     make_folder,
     remove,
@@ -129,12 +130,8 @@ def precompute(
         InputError: `out` exists, or the data cannot be used.
         RunError: The disk is full, or a worker died.
     """
-    out = Path(out).absolute()
-    if out.exists() or out.is_symlink():
-        raise InputError(
-            "exists already and is never overwritten", where=str(out), mend="name another --out"
-        )
-    make_folder(out.parent)
+    check_free(out)
+    out = out.absolute()
     sweep_orphans(out.parent)
     with atomic_path(out) as folder:
         for name in (_SPOOL, SHARDS):

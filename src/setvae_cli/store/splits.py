@@ -68,7 +68,7 @@ def check_splits(
         if not (splits == name).any():
             raise InputError(
                 f"the {name} split is empty",
-                mend="give more subjects, or other --split-fractions",
+                mend="give more subjects, other --split-fractions, or another column of splits",
             )
     doubles = _across(fingerprints, splits)
     if doubles:

@@ -89,11 +89,12 @@ def reference(
         offset += len(sets)
     logits = torch.stack([part.logits for part in parts])
     zero = logits.new_zeros(())
+    smoothing = settings.label_smoothing if model.training else 0.0
     terms = LossTerms(
         recon=sum((part.recon for part in parts), zero),
         kl=sum((part.kl for part in parts), zero),
         kl_objective=sum((part.kl_objective for part in parts), zero),
-        pred=_prediction(logits, batch, classes, settings.label_smoothing),
+        pred=_prediction(logits, batch, classes, smoothing),
         regularizer=sum((part.regularizer for part in parts), zero),
         subjects=len(subjects),
         sets=offset,

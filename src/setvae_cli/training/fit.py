@@ -80,7 +80,7 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
     began = time.monotonic()
     machine = resolve(settings.run, settings.model.dim)
     check_splits(store)
-    tasks = predicted_tasks(store)
+    tasks = predicted_tasks(store, settings.objective.pred_weight)
     model = build_untrained(
         settings,
         store.vocabulary,

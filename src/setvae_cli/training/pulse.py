@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,7 @@ class Pulse(pl.Callback):
         self._sink(
             Progress(
                 epoch=trainer.current_epoch + 1,
-                epochs=trainer.max_epochs or 1,
+                epochs=self._epochs(trainer),
                 batch=batch_idx + 1,
                 batches=int(trainer.num_training_batches),
                 step=step,
@@ -65,3 +66,8 @@ class Pulse(pl.Callback):
             )
         )
         self._sent, self._elements = now, 0
+
+    def _epochs(self, trainer: pl.Trainer) -> int:
+        """Epochs until the planned steps are done."""
+        steps = math.ceil(int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
+        return min(trainer.max_epochs or 1, math.ceil(self._planned / max(steps, 1)))

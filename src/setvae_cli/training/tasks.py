@@ -27,12 +27,15 @@ class Tasks:
     classes: tuple[int, ...]
 
 
-def predicted_tasks(store: Store) -> Tasks:
+def predicted_tasks(store: Store, weight: float) -> Tasks:
     """The store's labels that its training split knows.
 
     A label without a single training subject is left out, and said; without any label prediction
-    is off.
+    is off, as it is without weight.
     """
+    if not weight:
+        log.warning("--pred-weight 0: prediction is off, and the loss chooses the best checkpoint")
+        return Tasks((), ())
     train = store.labels[store.split("train")]
     kept = []
     for number, name in enumerate(store.tasks):
@@ -54,7 +57,7 @@ def check_splits(store: Store) -> None:
     for name in SPLITS:
         if not len(store.split(name)):
             mend = "give --split-fractions that leave it some, or more subjects"
-            raise InputError(f"the {name} split has no subject", where=str(store.path), mend=mend)
+            raise InputError(f"the {name} split has no subject", mend=mend)
 
 
 def describe_data(store: Store, tasks: Tasks) -> str:
