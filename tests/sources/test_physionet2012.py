@@ -7,7 +7,6 @@ import gzip
 import io
 import pickle
 import tarfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -233,14 +232,13 @@ def test_a_damaged_stay_is_a_stay_or_a_refusal(place: int, damage: bytes) -> Non
         pass
 
 
-def test_set_a_is_read_whole_and_fast(shared_data: Path) -> None:
+def test_set_a_is_read_whole(shared_data: Path) -> None:
     data = shared_data / "physionet2012" / "set-a.tar.gz"
-    started, drops, rows, stays = time.process_time(), Counter[str](), 0, 0
+    drops, rows, stays = Counter[str](), 0, 0
     for part in source(data).parts():
         records = part.read()
         drops.update(records.drops)
         rows, stays = rows + records.events.num_rows, stays + records.subjects.num_rows
-    assert time.process_time() - started < 15
     assert (stays, rows) == (4000, 1_757_980 - 4000 - 2247)
     assert drops == {"negative value (means missing)": 2247}
 
