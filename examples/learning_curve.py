@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib
+import yaml
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -33,7 +34,9 @@ def main() -> None:
     styles = ["-", "--", ":", "-."]
     for number, run in enumerate(given.runs):
         epochs, auc, test = validations(run)
-        label = run.name if test is None else f"{run.name}: test {test:.3f}"
+        seed = yaml.safe_load((run / "settings.yaml").read_text())["seed"]
+        name = f"{run.name}, seed {seed}"
+        label = name if test is None else f"{name}: test {test:.3f}"
         style = styles[number % len(styles)]
         axes.plot(epochs, auc, style, color="black", marker="o", markersize=3, label=label)
     axes.set(xlabel="epoch", ylabel="validation AUROC")

@@ -1,6 +1,8 @@
 """`setvae train` from the outside: a few real steps on the built-in cohort."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,12 @@ def test_json_is_the_result_and_a_hidden_option_warns_once(here) -> None:
     result = json.loads(done.stdout)
     assert {"run", "best", "metrics", "posterior"} <= set(result)
     assert done.stderr.count("--use-dynamic-padding has no effect") == 1
+
+
+@pytest.mark.slow
+def test_the_learning_curve_of_a_run_can_be_drawn(here, tmp_path: Path) -> None:
+    here("train", *SMALL, "--quiet")
+    script = Path(__file__, "../../../examples/learning_curve.py").resolve()
+    run, picture = tmp_path / "outputs" / "seqsetvae" / "version_0", tmp_path / "curve.png"
+    subprocess.run([sys.executable, script, run, "--out", picture], check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG")

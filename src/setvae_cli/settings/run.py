@@ -54,7 +54,9 @@ class RunSettings(Settings):
         description="Threads of CPU maths; default: 1 for a dim below 128, where more "
         "threads wait for one another, else all cores.",
     )
-    compile_model: bool = Field(False, description="torch.compile: slow start, faster GPU steps.")
+    compile_model: bool = Field(
+        False, description="torch.compile: minutes to start on a CPU; meant for GPUs."
+    )
     val_check_interval: float = Field(
         1.0, gt=0, description="Validations: a share of an epoch, or batches when above 1."
     )

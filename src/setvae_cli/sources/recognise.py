@@ -37,8 +37,9 @@ def open_source(data: Path | None, settings: SourceOptions) -> Source:
     if data is None or settings.source == "simulated":
         if data is None and settings.source not in ("auto", "simulated"):
             raise InputError(f"--source {settings.source} needs data", mend="name it with --data")
-        if data is None and settings.labels is not None:
-            raise SettingsError("is given without data", where="--labels", mend="name the data too")
+        for option, given in (("--labels", settings.labels), ("--map", settings.map)):
+            if data is None and given:
+                raise SettingsError("is given without data", where=option, mend="name the data too")
         return SimulatedSource(settings)
     _check_reachable(data)
     beside = {

@@ -44,6 +44,7 @@ from setvae_cli.training.schedules import planned_steps, validation_interval
 from setvae_cli.training.tasks import check_splits, describe_data, predicted_tasks
 
 Sink = Callable[[object], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
         sink=run.sink,
     )
     if settings.run.compile_model:
+        if run.machine.device == "cpu":
+            _log.warning("--compile-model takes minutes to start on a CPU; leave it out")
         module.model.compile()
     trainer = _trainer(run, [keeper, Pulse(run.sink, run.header.planned_steps)])
     trainer.fit(module, datamodule=run.data)
