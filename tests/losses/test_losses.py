@@ -131,6 +131,44 @@ def test_the_originals_dynamic_weights_are_final_in_validation() -> None:
     assert (validating.recon, validating.pred) == pytest.approx((0.5, 1.0))
 
 
+def test_evaluation_always_uses_the_final_weights_so_that_validations_compare() -> None:
+    for schedule in ("linear", "cyclical", "constant"):
+        s = ObjectiveSettings(max_beta=0.3, beta_schedule=schedule, pred_weight=3.0)
+        found = {weights_at(step, 1000, s, evaluating=True) for step in (0, 250, 999, 1000)}
+        assert len(found) == 1
+        assert (found.pop().beta) == 0.3
+    dynamic = ObjectiveSettings(pred_weight=3.0, dynamic_weights=True)
+    assert weights_at(0, 20_000, dynamic, evaluating=True).pred == 3.0
+
+
+def test_a_cyclical_beta_needs_no_warm_up() -> None:
+    s = ObjectiveSettings(max_beta=1.0, beta_schedule="cyclical", beta_warmup=0)
+    assert [weights_at(step, 400, s).beta for step in (0, 25, 50)] == pytest.approx([0, 0.5, 1])
+
+
+def test_half_precision_keeps_kl_and_logits_in_full() -> None:
+    model, batch = make_model("base").float(), make_batch([[2, 3], [4]])
+    batch = replace(batch, values=batch.values.float(), positions=batch.positions.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+        terms = loss_terms(model, output, batch, ObjectiveSettings(), classes=CLASSES)
+    assert {output.logits.dtype, terms.kl.dtype, output.posteriors[0].mean.dtype} == {torch.float32}
+    assert all(
+        (q.kl(p) >= -1e-6).all() for q, p in zip(output.posteriors, output.priors, strict=True)
+    )
+
+
+def test_a_category_without_a_class_in_training_is_presence_only() -> None:
+    vocabulary = make_vocabulary()
+    quantiles = list(vocabulary.quantiles)
+    quantiles[3] = quantiles[3][:0]
+    vocabulary = replace(vocabulary, quantiles=tuple(quantiles))
+    model, batch = make_model("base", vocabulary=vocabulary), make_batch([[3, 2], [9]])
+    assert 3 in batch.keys
+    terms = loss_terms(model, model(batch), batch, ObjectiveSettings(), classes=CLASSES)
+    assert terms.recon.isfinite()
+
+
 def test_micro_batches_add_up_to_the_loss_of_the_whole_step() -> None:
     model, s = make_model("base"), ObjectiveSettings()
     weights = weights_at(500, 1000, s)

@@ -263,6 +263,30 @@ def test_max_steps_ends_a_run_inside_an_epoch_and_validates_there(store, setting
     assert (result.steps, result.stopped) == (4, "4 steps done")
     assert [record.step for record in records if isinstance(record, Validated)] == [3, 4]
     assert folder.final_path(step=4, batch_size=4).exists()
+    logged = [r for r in read_log(folder.metrics).records if "val_loss" in r]
+    told = [(record.epoch, record.step) for record in records if isinstance(record, Validated)]
+    assert [(r["epoch"], r["step"]) for r in logged] == told
+
+
+def test_validation_sees_the_same_events_each_time_also_under_random_truncation(store, settings):
+    loader = settings(max_sequence_length=3, truncate="random").loader
+    data = SetDataModule(store, store.vocabulary, loader, tasks=("death",), seed=0)
+    passes = [torch.cat([batch.keys for batch in data.val_dataloader()]) for _ in range(3)]
+    assert torch.equal(passes[0], passes[1])
+    assert torch.equal(passes[0], passes[2])
+
+
+def test_double_precision_weights_come_back_as_they_were_saved(store, settings):
+    _, _, folder = run(settings(precision="64", max_steps=2, weight_averaging=0), store)
+    (final,) = folder.checkpoints.glob("final_*")
+    loaded, saved = load_model(final), read(final).weights()
+    assert_same_bits(dict(loaded.model.state_dict()), saved)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run(store, settings):
+    wild = settings(lr=1e30, gradient_clip_val=0, weight_averaging=0, max_steps=1)
+    with pytest.raises(NumericalError, match="validation loss is not finite at step 1; lower"):
+        fit(wild, store, lambda record: None)
 
 
 def test_without_any_label_prediction_is_off_and_loss_chooses(tmp_path, settings, caplog):

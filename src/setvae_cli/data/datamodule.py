@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.dataset import SetDataset
+from setvae_cli.data.gather import Truncate
 from setvae_cli.data.sampler import EpochSampler
 from setvae_cli.errors import InputError
 from setvae_cli.settings.run import LoaderSettings
@@ -133,12 +134,14 @@ class SetDataModule(pl.LightningDataModule):
                 rows[name],
                 tasks=tasks,
                 max_sequence_length=settings.max_sequence_length,
-                truncate=settings.truncate,
+                truncate=truncate if name == "train" else still,
                 seed=seed,
                 hide_rate=hide,
                 plan_sets=plan_sets,
             )
 
+        truncate = settings.truncate
+        still: Truncate = "latest" if truncate == "random" else truncate  # evaluation draws nothing
         self.train, self.validation, self.test = (
             dataset(name, hide_rate if name == "train" else 0.0) for name in SPLITS
         )

@@ -89,7 +89,8 @@ class SetDataset(Dataset[SetBatch]):
         self._hide_rate, self._plan_sets = hide_rate, plan_sets
         self._standardise = Standardiser.between(store.vocabulary, vocabulary)
         if (self._standardise.key < 0).any():
-            self._leave_out_unknown()
+            foreign = store.vocabulary.codes != vocabulary.codes
+            self._leave_out_unknown(least=LEAST_MATCHED if foreign else 0.0)
         self._say_what_is_cut()
 
     def __len__(self) -> int:
@@ -209,16 +210,16 @@ class SetDataset(Dataset[SetBatch]):
             plan=plan,
         )
 
-    def _leave_out_unknown(self) -> None:
+    def _leave_out_unknown(self, *, least: float) -> None:
         """Count events whose code the model does not know; leave out rows with no other."""
         whole = find_windows(self._store, self.rows, limit=None, truncate="latest")
         total = int(whole.n_elements.sum())
         dropped = total - int(self._known_in(whole).sum())
         self.unmatched = dropped / max(total, 1)
-        if self.unmatched > 1 - LEAST_MATCHED:
+        if self.unmatched > 1 - least:
             raise InputError(
                 f"the model knows {100 * (1 - self.unmatched):.0f} % of the events of this store, "
-                f"expected at least {100 * LEAST_MATCHED:.0f} %",
+                f"expected at least {100 * least:.0f} %",
                 where=str(self._store.path),
                 mend="name codes as the model's store did, or train on this store",
             )

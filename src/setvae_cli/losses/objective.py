@@ -83,12 +83,18 @@ def loss_terms(
         assert output.elements is not None
         assert batch.plan.by_set is not None
         recon = chamfer(output.decoded, output.elements, batch.plan.by_set)
+    levels = len(output.posteriors)
     smoothing = settings.label_smoothing if model.training else 0.0
     raw, objective = kl_levels(output.posteriors, output.priors, settings.free_bits)
     return LossTerms(
         recon=recon,
         kl=raw,
-        kl_objective=objective * level_weights(len(raw), settings).to(objective),
+        kl_objective=torch.stack(
+            [
+                kl * weight
+                for kl, weight in zip(objective, level_weights(levels, settings), strict=True)
+            ]
+        ),
         pred=cross_entropies(output.logits, batch, classes, smoothing),
         regularizer=_regularizer(output, settings),
         subjects=batch.plan.subjects,
@@ -97,11 +103,10 @@ def loss_terms(
     )
 
 
-def level_weights(levels: int, settings: ObjectiveSettings) -> Float[Tensor, "levels"]:
+def level_weights(levels: int, settings: ObjectiveSettings) -> list[float]:
     """1 for every level, or rising from 1/levels for the lowest to 1."""
-    if not settings.rising_level_weights:
-        return torch.ones(levels)
-    return torch.arange(1, levels + 1) / levels
+    rising = settings.rising_level_weights
+    return [(level + 1) / levels if rising else 1.0 for level in range(levels)]
 
 
 def cross_entropies(
@@ -150,24 +155,25 @@ def weights_at(
     Args:
         step: The trainer's global step.
         total_steps: Planned optimizer steps.
-        evaluating: Validation uses the final reconstruction and prediction weights.
+        evaluating: Validations use the final weights, so that they can be compared.
     """
     recon, pred = settings.recon_weight, settings.pred_weight
+    if evaluating:
+        return Weights(settings.max_beta, recon * (0.5 if settings.dynamic_weights else 1.0), pred)
     if settings.dynamic_weights:
-        late = max(step, 10_000) if evaluating else step
-        recon *= max(0.5, 1 - late / 10_000)
-        pred = min(pred, late / 5_000)
+        recon *= max(0.5, 1 - step / 10_000)
+        pred = min(pred, step / 5_000)
     return Weights(_beta(step, total_steps, settings), recon, pred)
 
 
 def _beta(step: int, total_steps: int, settings: ObjectiveSettings) -> float:
     warmup = settings.beta_warmup
     steps = warmup if warmup >= 1 else warmup * total_steps
-    if settings.beta_schedule == "constant" or steps == 0:
-        return settings.max_beta
     if settings.beta_schedule == "cyclical":
         cycle = max(total_steps / settings.beta_cycles, 1.0)
         return settings.max_beta * min(1.0, 2 * math.fmod(step, cycle) / cycle)
+    if settings.beta_schedule == "constant" or steps == 0:
+        return settings.max_beta
     return settings.max_beta * min(1.0, step / steps)
 
 
@@ -185,5 +191,6 @@ def total(
     plan = batch.plan
     elbo = weights.recon * terms.recon + weights.beta * terms.kl_objective.sum()
     loss = (elbo + terms.regularizer) / (plan.step_subjects * sets_per_subject)
-    labelled = terms.pred.new_tensor([max(n, 1) for n in plan.step_labelled])
-    return loss + weights.pred * (terms.pred / labelled).sum()
+    for task, labelled in enumerate(plan.step_labelled):
+        loss = loss + terms.pred[task] * (weights.pred / max(labelled, 1))
+    return loss

@@ -124,7 +124,11 @@ def _decoder(
             q.tolist() if kind == "category" else []
             for kind, q in zip(vocabulary.kinds, vocabulary.quantiles, strict=True)
         ]
-        return QueryDecoder(width, settings.ff_dim, vocabulary.kinds, classes)
+        kinds = [
+            "presence" if kind == "category" and not known else kind  # no class seen in training
+            for kind, known in zip(vocabulary.kinds, classes, strict=True)
+        ]
+        return QueryDecoder(width, settings.ff_dim, kinds, classes)
     return ChamferDecoder(
         width,
         settings.dim,

@@ -25,8 +25,12 @@ class DiagGaussian:
     def from_parameters(
         cls, parameters: Float[Tensor, "sets twice_latent"], lowest: float, highest: float
     ) -> DiagGaussian:
-        """Split one tensor into mean and log-variance, the latter clipped to [lowest, highest]."""
-        mean, logvar = parameters.chunk(2, dim=-1)
+        """Split one tensor into mean and log-variance, the latter clipped to [lowest, highest].
+
+        At least float32: in half precision, KL near the prior would be rounding error.
+        """
+        full = torch.promote_types(parameters.dtype, torch.float32)
+        mean, logvar = parameters.to(full).chunk(2, dim=-1)
         return cls(mean, logvar.clamp(lowest, highest))
 
     @classmethod

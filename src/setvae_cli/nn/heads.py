@@ -186,7 +186,9 @@ class PredictionHead(nn.Module):
     def forward(
         self, embedding: Float[Tensor, "subjects size"]
     ) -> Float[Tensor, "subjects outputs"]:
-        """Logits."""
+        """Logits, in the weights' own precision: rounded ones would tie subjects."""
         x = self.dropout(embedding)
-        logits: Tensor = self.out(x + self.residual(x))
+        x = x + self.residual(x)
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = self.out(x.to(self.out.weight.dtype))
         return logits

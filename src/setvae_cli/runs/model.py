@@ -93,4 +93,7 @@ def load_weights(model: SeqSetVAE, content: CheckpointContent) -> None:
         shown = ", ".join(differing[:SHOWN])
         what = f"holds another architecture: {len(differing)} weights differ ({shown})"
         raise InputError(what, where=str(content.path))
+    kinds = {weight.dtype for weight in weights.values() if weight.is_floating_point()}
+    if torch.float64 in kinds:
+        model.double()
     model.load_state_dict(weights)

@@ -178,7 +178,7 @@ class _Subject:
             means.append(torch.stack([mean for mean, _ in parameters]))
             prior_means.append(torch.stack([mean for mean, _ in priors]))
         self.kl = torch.stack(raw).sum(0)
-        weights = level_weights(len(self.kl), settings).to(self.kl)
+        weights = self.kl.new_tensor(level_weights(len(self.kl), settings))
         self.kl_objective = torch.stack(clamped).sum(0) * weights
         self.posterior_means = torch.stack(means, 1)
         self.prior_means = torch.stack(prior_means, 1)

@@ -55,8 +55,9 @@ class Keeper(pl.Callback):
         """Where training ends between validations, validate; then write the final checkpoint."""
         assert isinstance(pl_module, SetVAEModule)
         if self.validated_step != trainer.global_step:
-            _validate(trainer, pl_module)
-            self._keep(trainer, pl_module, max(trainer.current_epoch, 1))
+            epoch = max(trainer.current_epoch, 1)
+            _validate(trainer, pl_module, epoch)
+            self._keep(trainer, pl_module, epoch)
         path = self._run.final_path(step=trainer.global_step, batch_size=self._batch_size)
         trainer.save_checkpoint(path)
 
@@ -95,7 +96,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _validate(trainer: pl.Trainer, module: SetVAEModule) -> None:
+def _validate(trainer: pl.Trainer, module: SetVAEModule, epoch: int) -> None:
     """A validation outside Lightning's loop, by the same hooks."""
     datamodule = getattr(trainer, "datamodule", None)
     assert isinstance(datamodule, pl.LightningDataModule)
@@ -104,4 +105,4 @@ def _validate(trainer: pl.Trainer, module: SetVAEModule) -> None:
         for number, batch in enumerate(datamodule.val_dataloader()):
             moved = module.transfer_batch_to_device(batch, module.device, 0)
             module.validation_step(moved, number)
-    module.on_validation_epoch_end()
+    module.finish_validation(epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from setvae_cli.data.batch import SetBatch
+from setvae_cli.errors import NumericalError
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import mean_auroc, measure
 from setvae_cli.evaluation.sweep import Sweep, Swept, placed
@@ -180,6 +182,14 @@ class SetVAEModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Measure the pass and log it."""
+        self.finish_validation(self.current_epoch + 1)
+
+    def finish_validation(self, epoch: int) -> None:
+        """Measure the pass and log it under an epoch, counted from 1.
+
+        Raises:
+            NumericalError: The validation loss is not finite.
+        """
         assert self._sweep is not None
         weights = weights_at(
             self.global_step,
@@ -189,7 +199,11 @@ class SetVAEModule(pl.LightningModule):
         )
         swept = self._sweep.finish(weights, self.header.sets_per_subject)
         self._sweep, self.measured = None, self._measure(swept)
-        epoch = self.current_epoch + 1
+        if not math.isfinite(self.measured.scalars["val_loss"]):
+            raise NumericalError(
+                f"the validation loss is not finite at step {self.global_step}",
+                mend="lower --lr, or look at the preparation of the data",
+            )
         self.scalar_log.write(self.global_step, epoch, self.measured.scalars)
         for tag, reason in self.measured.absent.items():
             self.scalar_log.note(self.global_step, epoch, f"{tag}_absent", reason)
