@@ -275,6 +275,21 @@ def test_a_good_store_that_cannot_be_trained_on_stops_training(here, tmp_path, n
     check_refusal(here(*train(*factory(tmp_path))), "train", line, tmp_path)
 
 
+def test_an_option_for_raw_input_is_refused_with_a_store(here, tmp_path: Path) -> None:
+    here(*precompute(*table(events())(tmp_path)))
+    done = here(*train("store", "--set-window", "60"))
+    line = "--set-window: is for raw input, and store is prepared already; leave it out or prepare"
+    assert (done.returncode, done.stderr) == (2, f"setvae train: error: {line} again\n")
+
+
+def test_an_empty_file_of_a_patient_is_named_by_its_number_in_training(here, tmp_path) -> None:
+    data = patients({"train": range(20), "valid": range(20, 26), "test": range(26, 32)})(tmp_path)
+    (tmp_path / f"data/patient_ehr/train/{FIRST_ID}.0.parquet").write_bytes(b"")
+    line = r"data/patient_ehr/train: file 1 of the folder: is empty, 0 bytes .*"
+    check_refusal(here(*train(*data)), "train", line, tmp_path)
+    assert here(*train(*data, "--skip-bad-files")).returncode == 0
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_bad_rows_are_counted_in_the_summary_or_warned_of(here, tmp_path: Path, name: str) -> None:
     factory, line = COUNTED[name]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from setvae_cli.data.batch import Rectangles, SetBatch, rectangles
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.sampler import BatchRequest, EpochSampler
+from setvae_cli.data.standardise import Standardiser
 from setvae_cli.errors import InputError
 from setvae_cli.store import writer
 from setvae_cli.store.reader import Store
@@ -32,6 +33,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store.open(path)
     assert store.columns.shard.max() > 0
     return store
+
+
+def test_values_of_a_binary_code_that_training_never_saw_become_0_or_1(store: Store) -> None:
+    flag = np.full(3, store.vocabulary.codes.index("flag"), dtype=np.int32)
+    standardise = Standardiser.between(store.vocabulary, store.vocabulary)
+    values = standardise(flag, np.array([7.5, -3.0, 1.0], dtype=np.float32))[1]
+    assert values.tolist() == [1.0, 0.0, 1.0]
 
 
 def request(rows: Any, *, epoch: int = 0, batch: int = 0) -> BatchRequest:
@@ -222,8 +230,9 @@ def test_subjects_the_model_knows_nothing_of_are_left_out(tmp_path: Path, trunca
     write(TinySource([records(events)]), tmp_path / "store")
     store = Store.open(tmp_path / "store")
     model = unseen(store.vocabulary, "new")
+    foreign = replace(store.vocabulary, codes=("glucose", "new"))
     with pytest.raises(InputError, match="knows 17 % of the events"):
-        SetDataset(store, unseen(store.vocabulary, "lab"), np.arange(40))
+        SetDataset(store, foreign, np.arange(40))
     dataset = SetDataset(
         store, model, np.arange(1, 40), max_sequence_length=1 + (truncate == "latest"),
         truncate=truncate,

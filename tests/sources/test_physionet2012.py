@@ -70,6 +70,12 @@ def test_static_parameters_become_attributes_and_events_of_minute_zero(tmp_path:
     ]
 
 
+def test_a_static_parameter_given_twice_has_its_last_value(tmp_path: Path) -> None:
+    records = read_one(archive(tmp_path / "a.tar.gz", {"7.txt": stay(7, "00:00,Age,55\n")}))
+    ages = [row["value"] for row in records.events.to_pylist() if row["code"] == "Age"]
+    assert records.subjects["attribute.Age"].to_pylist() == ages[-1:] == [55.0]
+
+
 def test_negative_empty_and_nameless_rows_are_counted_and_record_ids_are_not(
     tmp_path: Path,
 ) -> None:

@@ -148,6 +148,20 @@ def test_a_bad_file_is_named_by_its_place_and_can_be_skipped(
     assert first.drops["file that could not be read"] == 1
 
 
+def test_numbers_as_text_in_one_file_are_numbers(tmp_path: Path) -> None:
+    odd = patient(value=["70", "120", "80"], minute=[0, 0, 7])
+    root = layout(tmp_path, train={"200002.0": odd})
+    first = read(root)[0]
+    assert first.events["value"].to_pylist() == [70.0, 120.0, 80.0] * 2
+    assert first.events["time"].to_pylist() == [0, 0, 7.5, 0, 0, 7]
+
+
+def test_a_file_of_text_values_is_named_by_folder_and_place(tmp_path: Path) -> None:
+    root = layout(tmp_path, train={"200002.0": patient(value=["a", "b", CANARY])})
+    with pytest.raises(InputError, match="train: file 2 of the folder: column 'value' is text"):
+        read(root)
+
+
 def test_a_patient_in_two_splits_is_refused_by_count(tmp_path: Path) -> None:
     root = layout(tmp_path, test={"200001": patient()})
     with pytest.raises(InputError, match="1 patients stand in more than one") as caught:
@@ -160,6 +174,7 @@ def test_a_patient_in_two_splits_is_refused_by_count(tmp_path: Path) -> None:
     [
         ("variable,mean,std\nHR,1,-1\n", "negative"),
         ("variable,mean,std\nHR,1,\n", "missing"),
+        ("variable,mean,std\n,1,2\n", "name is missing"),
         ("variable,mean,std\nHR,1,2\nHR,1,2\n", "stands twice"),
         ("variable,mean,sd\nHR,1,2\n", "no column 'std', nearest is 'sd'"),
         ("variable,mean,std\nHR,one,2\n", "not a table"),

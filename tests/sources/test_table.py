@@ -129,7 +129,9 @@ def test_odd_number_types_are_cast(tmp_path: Path, value: pa.Array) -> None:
     assert events(read(write(tmp_path, frame(value=value)))) == PLAIN
 
 
-@pytest.mark.parametrize("ids", [pa.array([7, 7, 8]), pa.array([7.0, 7.0, 8.0])])
+@pytest.mark.parametrize(
+    "ids", [pa.array([7, 7, 8]), pa.array([7.0, 7.0, 8.0]), pa.array(["7.0", "7", "8.00"])]
+)
 def test_number_ids_are_text_without_a_fraction(tmp_path: Path, ids: pa.Array) -> None:
     records = read(write(tmp_path, frame(subject_id=ids)))
     assert records.subjects["subject_id"].to_pylist() == ["7", "8"]
@@ -186,6 +188,95 @@ def test_labels_are_columns_or_a_file(tmp_path: Path) -> None:
     file.write_text(f"subject_id,death\n{CANARY},1\n8,\n")
     assert open_source(data, SourceSettings(labels=file)).labels().table.to_pylist() == expected
     assert open_source(data, SourceSettings()).labels() is None
+
+
+def test_labels_are_joined_on_the_id_column_of_the_events(tmp_path: Path) -> None:
+    data = write(tmp_path, frame(subject_id=None, stay_id=[1, 1, 2]))
+    file = tmp_path / "labels.csv"
+    file.write_text("subject_id,stay_id,died\n2,1,0\n1,2,1\n")
+    labels = open_source(data, SourceSettings(labels=file, map=("label:death=died",))).labels()
+    assert labels is not None
+    assert labels.table.to_pylist() == [
+        {"subject_id": "1", "death": 0},
+        {"subject_id": "2", "death": 1},
+    ]
+
+
+def test_ids_of_labels_and_events_match_whatever_their_spelling(tmp_path: Path) -> None:
+    data = write(tmp_path, frame(subject_id=["200001.0", "200001.0", "8.0"]), "cohort.csv")
+    file = tmp_path / "labels.csv"
+    file.write_text("subject_id,death\n200001.0,1\n8,0\n")
+    labels = open_source(data, SourceSettings(labels=file)).labels()
+    assert labels is not None
+    subjects = read(data).subjects["subject_id"].to_pylist()
+    assert subjects == labels.table["subject_id"].to_pylist() == ["200001", "8"]
+
+
+def test_attributes_of_csv_are_numbers_in_all_parts_or_in_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "ROWS_PER_PART", 1)
+    table = frame(age=["61", "61", "NA"], unit=["7", "7", "west"])
+    data = write(tmp_path, table, "cohort.csv")
+    roles = ("attribute:age=age", "attribute:unit=unit")
+    parts = [part.read() for part in open_source(data, SourceSettings(map=roles)).parts()]
+    rows = [row for part in parts for row in part.subjects.to_pylist()]
+    assert len(parts) == 2
+    assert [row["attribute.age"] for row in rows] == [61.0, None]
+    assert [row["attribute.unit"] for row in rows] == ["7", "west"]
+
+
+def test_attributes_are_events_at_the_first_time_that_is_not_negative(tmp_path: Path) -> None:
+    records = read(
+        write(tmp_path, frame(minute=[-30.0, 5.5, 1.0], age=[61, 61, 40])),
+        map=("attribute:age=age",),
+    )
+    assert events(records) == [
+        (0, -30.0, "HR", 70.0),
+        (0, 5.5, "age", 61.0),
+        PLAIN[1],
+        (1, 1.0, "age", 40.0),
+        PLAIN[2],
+    ]
+
+
+@pytest.mark.parametrize("name", ["cohort.parquet", "cohort.csv"])
+def test_kinds_of_time_that_differ_between_parts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(table_module, "ROWS_PER_PART", 1)
+    data = write(tmp_path, frame(minute=["0", "5.5", "2020-01-01"]), name)
+    with pytest.raises(UsageError, match="'minute' is text, expected a number"):
+        list(open_source(data, SourceSettings()).parts())
+
+
+def test_a_code_named_na_survives_and_a_missing_number_does_not(tmp_path: Path) -> None:
+    data = tmp_path / "cohort.csv"
+    data.write_text("subject_id,minute,code,value\n7,0,NA,NA\n7,NA,HR,1\nNA,1,HR,1\n7,2,,1\n")
+    records = read(data)
+    assert events(records) == [(0, 0.0, "NA", None)]
+    assert records.drops == {"missing subject id": 1, "missing time": 1, "missing code": 1}
+
+
+def test_dates_of_csv_may_be_missing(tmp_path: Path) -> None:
+    texts = ["2020-01-01 00:00Z", "NA", "2020-01-02 00:00Z"]
+    records = read(write(tmp_path, frame(minute=texts), "cohort.csv"))
+    assert records.events["time"].to_pylist() == [0.0, 0.0]
+
+
+def test_a_table_without_values_is_warned_about(tmp_path: Path) -> None:
+    assert read(write(tmp_path, frame())).warnings == ()
+    (warning,) = read(write(tmp_path, frame(value=None, result=[1, 2, 3]))).warnings
+    assert warning.endswith("every code is presence only; map it with --map value=COLUMN")
+
+
+def test_a_patient_column_that_is_not_used_as_group_is_warned_about(tmp_path: Path) -> None:
+    data = write(tmp_path, frame(stay_id=["1", "2", "3"]))
+    (warning,) = read(data, map=("subject=stay_id",)).warnings
+    assert "'subject_id' is not used" in warning
+    assert warning.endswith("--map group=subject_id")
+    assert read(data, map=("subject=stay_id", "group=subject_id")).warnings == ()
+    assert read(data).warnings == ()
 
 
 def many(folder: Path, order: str) -> tuple[Path, pa.Table]:
@@ -314,6 +405,15 @@ BAD = {
     "text value in CSV": (table_of("bad.csv", value=["a", "b", "c"]), "'value' is text"),
     "lists": (table_of(value=[[1.0], [2.0], [3.0]]), "lists or structures"),
     "large float ids": (table_of(subject_id=BIG), r"2\^53"),
+    "large float32 ids": (table_of(subject_id=pa.array([2.0**24, 2, 3], pa.float32())), r"2\^24"),
+    "large float16 ids": (
+        table_of(subject_id=pa.array([np.float16(2048), np.float16(2), np.float16(3)])),
+        r"2\^11",
+    ),
+    "prediction times": (
+        table_of(prediction_time=[1.0, 1.0, 1.0]),
+        "prediction times are not read from tables yet; cut .* drop the column",
+    ),
     "fractional ids": (table_of(subject_id=[0.5, 1, 2]), "fractional"),
     "mixed kinds of time": (table_of("bad.csv", minute=["1.5", "2020-01-01", "3"]), "is text"),
     "mixed zones in CSV": (

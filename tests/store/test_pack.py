@@ -143,10 +143,19 @@ def test_subjects_out_of_time_order_are_sorted_and_counted() -> None:
 
 def test_a_window_makes_one_set_and_lets_codes_repeat() -> None:
     events: list[Event] = [("a", 1.0, "x", 1.0), ("a", 59.0, "x", 2.0), ("a", 60.0, "x", 2.0),
-                           ("a", 2.0, "x", 1.0)]  # fmt: skip
+                           ("a", 1.0, "x", 1.0)]  # fmt: skip
     cleaned = pack_records(records(events), set_window=60)
     assert cleaned.packed.positions[:, 0].tolist() == [0.0, 60.0]
     assert np.diff(cleaned.packed.set_offsets).tolist() == [2, 1]
+    assert cleaned.drops == {"exact duplicate": 1}
+
+
+@pytest.mark.parametrize("sets", [None, [1, 1, 1]])
+def test_equal_values_at_different_minutes_of_one_set_are_all_kept(sets: list[int] | None) -> None:
+    events: list[Event] = [("a", 1.0, "x", 1.0), ("a", 59.0, "x", 1.0), ("a", 59.0, "x", 1.0)]
+    cleaned = pack_records(records(events, sets=sets), set_window=None if sets else 60)
+    assert cleaned.packed.values.tolist() == [1.0, 1.0]
+    assert np.diff(cleaned.packed.set_offsets).tolist() == [2]
     assert cleaned.drops == {"exact duplicate": 1}
 
 

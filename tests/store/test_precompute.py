@@ -1,26 +1,30 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import signal
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from setvae_cli.errors import DataError, InputError, RunError
+from setvae_cli.errors import DataError, InputError, RunError, SettingsError
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
+from setvae_cli.sources.recognise import open_source
 from setvae_cli.sources.records import Labels
 from setvae_cli.sources.simulated import SimulatedSource
 from setvae_cli.store import writer
-from setvae_cli.store.cache import prepared
+from setvae_cli.store.cache import _fill, prepared
 from setvae_cli.store.precompute import inspect, precompute, verify
 from setvae_cli.store.reader import Store
 from tests.tiny import TinySource, cohort, outcomes, records, write
@@ -181,6 +185,13 @@ def test_subjects_without_events_are_left_out_and_counted(tmp_path: Path) -> Non
     assert sum(split.subjects for split in summary.splits.values()) == 20
 
 
+def test_the_text_of_an_attribute_is_not_in_the_error(tmp_path: Path) -> None:
+    events = [(f"s{i}", 0.0, ("note=Smith", "note=SMITH")[i % 2], None) for i in range(20)]
+    with pytest.raises(InputError, match=r"'note=\.\.\.' differ only") as caught:
+        write(TinySource([records(events)]), tmp_path / "store")
+    assert "smith" not in str(caught.value).casefold()
+
+
 def test_more_than_five_percent_of_infinite_values_are_refused(tmp_path: Path) -> None:
     events = [(f"s{i}", 0.0, "lab", float("inf") if i < 3 else 1.0) for i in range(40)]
     with pytest.raises(InputError, match="3 of 40 rows were dropped"):
@@ -286,6 +297,18 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
         write(TinySource([part]), tmp_path / "store")
 
 
+def test_a_split_column_without_any_value_is_no_given_split(tmp_path: Path) -> None:
+    events = [(f"s{i}", 0.0, "lab", float(i)) for i in range(20)]
+    part = records(events, split=pa.nulls(20, pa.string()))
+    summary = write(TinySource([part]), tmp_path / "store", split_fractions=(0.8, 0.2, 0))
+    assert [split.subjects for split in summary.splits.values()] == [16, 4, 0]
+
+
+def test_a_split_without_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="must begin with a share of train above 0"):
+        StoreSettings(split_fractions=(0, 0.5, 0.5))
+
+
 def test_a_subject_in_two_parts_is_refused(tmp_path: Path) -> None:
     part = cohort(20, parts=1).content[0]
     with pytest.raises(InputError, match="20 subjects stand in the input twice"):
@@ -326,10 +349,69 @@ def test_raw_input_is_precomputed_once_and_again_when_it_changes(tmp_path: Path)
     assert get().path == first.path
     assert len(sink) == written
     assert get(cohort_seed=1).digest != first.digest
-    assert (
-        prepared(first.path, small, StoreSettings(), tmp_path, sink=sink.append).path == first.path
-    )
+    opened = prepared(first.path, SourceSettings(), StoreSettings(), tmp_path, sink=sink.append)
+    assert opened.path == first.path
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("option", "source", "store"),
+    [
+        ("--labels", {"labels": "outcomes.csv"}, {}),
+        ("--map", {"map": ("label:death=death",)}, {}),
+        ("--set-window", {}, {"set_window": 60}),
+        ("--categories", {}, {"categories": ("mode",)}),
+        ("--split-fractions", {}, {"split_fractions": (0.8, 0.1, 0.1)}),
+        ("--split-seed", {}, {"split_seed": 3}),
+    ],
+)
+def test_what_a_prepared_store_cannot_follow_is_refused(
+    tmp_path: Path, option: str, source: dict[str, Any], store: dict[str, Any]
+) -> None:
+    write(cohort(), tmp_path / "store")
+    with pytest.raises(
+        SettingsError, match=rf"^{option}: is for raw input, and .* or prepare again"
+    ):
+        prepared(
+            tmp_path / "store",
+            SourceSettings(**source),
+            StoreSettings(**store),
+            tmp_path / "cache",
+            sink=print,
+        )
+
+
+def test_a_cache_of_another_version_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get() -> Store:
+        return prepared(None, SourceSettings(subjects=40), StoreSettings(), tmp_path, sink=print)
+
+    first = get()
+    monkeypatch.setattr("setvae_cli.store.cache.version", lambda name: "0.0.1")
+    assert get().path != first.path
+
+
+@pytest.mark.parametrize("kind", ["empty", "folder", "fifo"])
+def test_a_bad_file_of_a_patient_is_left_out_when_asked_for(tmp_path: Path, kind: str) -> None:
+    stays = tmp_path / "stays"
+    stays.mkdir()
+    for i in range(20):
+        text = f"Time,Parameter,Value\n00:00,RecordID,{i}\n00:10,HR,{60 + i}\n"
+        (stays / f"{i}.txt").write_text(text)
+    bad = {"empty": Path.touch, "folder": Path.mkdir, "fifo": os.mkfifo}
+    bad[kind](stays / "20.txt")
+    settings = SourceSettings(source="physionet2012", skip_bad_files=True)
+    made = prepared(stays, settings, StoreSettings(), tmp_path / "cache", sink=lambda record: None)
+    assert len(made) == 20
+
+
+def test_a_store_that_another_process_made_meanwhile_is_taken(tmp_path: Path) -> None:
+    write(cohort(), tmp_path / "store")
+    before = contents(tmp_path / "store")
+    settings = SourceSettings(), StoreSettings()
+    _fill(cohort(), *settings, tmp_path / "store", sink=print, workers=1)
+    assert contents(tmp_path / "store") == before
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
@@ -337,9 +419,10 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
         return prepared(None, SourceSettings(subjects=40), StoreSettings(), tmp_path, sink=print)
 
     first = get()
-    first.shard_path(0).write_bytes(b"")
-    assert get().digest == first.digest
-    verify(first.path)
+    for name in ("shards/00000.arrow", "manifest.json"):
+        (first.path / name).write_bytes(b"{")
+        assert get().digest == first.digest
+        verify(first.path)
 
 
 def test_input_that_changes_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
@@ -351,8 +434,11 @@ def test_input_that_changes_while_it_is_read_is_not_kept(tmp_path: Path) -> None
     outcome.write_text("RecordID,death\n" + "".join(f"{i},{i % 2}\n" for i in range(20)))
     settings = SourceSettings(source="physionet2012", labels=outcome)
 
+    lines = count(1)
+
     def change(record: object) -> None:
-        (tmp_path / "stays" / "0.txt").write_text("Time,Parameter,Value\n00:10,HR,1\n")
+        stay = tmp_path / "stays" / "0.txt"
+        stay.write_text("Time,Parameter,Value\n" + "00:10,HR,1\n" * next(lines))
 
     def get(sink: Callable[[object], None]) -> Store:
         return prepared(
@@ -362,6 +448,14 @@ def test_input_that_changes_while_it_is_read_is_not_kept(tmp_path: Path) -> None
     with pytest.raises(DataError, match="was changed while it was read"):
         get(change)
     assert list((tmp_path / "cache").iterdir()) == []
+    with pytest.raises(DataError, match="was changed while it was read"):
+        precompute(
+            open_source(tmp_path / "stays", settings),
+            StoreSettings(),
+            tmp_path / "store",
+            sink=change,
+        )
+    assert not (tmp_path / "store").exists()
     assert len(get(lambda record: None)) == 20
     outcome.unlink()
     with pytest.raises(InputError, match="no such file"):
@@ -374,8 +468,6 @@ def test_a_store_says_nothing_about_paths(tmp_path: Path) -> None:
 
 
 def test_real_stays_are_prepared(tmp_path: Path, shared_data: Path) -> None:
-    from setvae_cli.sources.recognise import open_source
-
     folder = shared_data / "physionet2012"
     settings = SourceSettings(labels=folder / "outcomes.csv")
     source = open_source(folder / "p12_small.tar.gz", settings)

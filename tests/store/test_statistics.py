@@ -99,14 +99,23 @@ def test_a_constant_code_is_divided_by_one_and_named(
 @given(arrays.arrays(np.float32, 20, elements=st.floats(-(2.0**99), 2.0**99, width=32)))
 def test_bins_keep_the_order_of_values_and_stay_near_them(values: np.ndarray) -> None:
     values = np.sort(values + np.float32(0))
-    bins = _bin(values)
+    bins = _bin(values, np.zeros(20, dtype=bool))
     assert (np.diff(bins) >= 0).all()
     near = _representative(bins)
     normal = np.abs(values) > 1e-30
     np.testing.assert_allclose(near[normal], values[normal], rtol=2**-11)
     assert (np.abs(near) <= np.abs(values)).all()
     small = np.arange(-2048, 2049, dtype=np.float32)
-    np.testing.assert_array_equal(_representative(_bin(small)), small)
+    rounded = _bin(small, np.zeros(len(small), dtype=bool))
+    np.testing.assert_array_equal(_representative(rounded), small)
+    np.testing.assert_array_equal(_representative(_bin(values, np.ones(20, dtype=bool))), values)
+
+
+def test_classes_of_a_category_are_exactly_its_values(tmp_path: Path) -> None:
+    events = [(f"s{i}", 0.0, "item", -5001.0 if i % 2 else 5001.0 + i % 4) for i in range(60)]
+    write(TinySource([records(events)]), tmp_path / "store", categories=("item",))
+    classes = Store.open(tmp_path / "store").vocabulary.quantiles[0]
+    assert classes.tolist() == [-5001.0, 5001.0, 5003.0]
 
 
 def test_given_statistics_replace_the_fitted_ones(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ class Standardiser:
 
     Attributes:
         key: Number in the model's vocabulary, -1: unknown to it.
-        low, high: Outer training quantiles; infinite where values stay as they are.
+        low, high: Outer training quantiles; 0 and 1 for binary codes; else infinite.
         mean, inv_std: Moments; NaN where a code has no values, so that NaN marks every such event.
     """
 
@@ -33,6 +33,7 @@ class Standardiser:
         kinds = np.array(model.kinds, dtype=np.str_)[key]
         numeric = kinds == "numeric"
         bounds = np.full((len(key), 2), (-np.inf, np.inf), dtype=np.float32)
+        bounds[kinds == "binary"] = 0, 1
         for code in np.flatnonzero(numeric).tolist():
             quantiles = model.quantiles[key[code]]
             bounds[code] = quantiles[0], quantiles[-1]

@@ -60,4 +60,6 @@ class StoreSettings(Settings):
         if abs(sum(shares) - 1) > 1e-6 or min(shares) < 0:
             got = ",".join(f"{share:g}" for share in shares)
             raise ValueError(f"split_fractions {got} must be at least 0 and sum to 1")
+        if not shares[0] > 0:
+            raise ValueError("split_fractions must begin with a share of train above 0")
         return self

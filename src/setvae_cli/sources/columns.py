@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST_CLASSES = 256  # a larger number is an id, a date or an amount, and no class
-EXACT = 2**53  # integers above it are not told apart as floats
+EXACT_BITS = {16: 11, 32: 24, 64: 53}  # whole numbers from 2^bits run together as floats
+MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null")  # words of other programs for no value
 _DATE = (
     r"^(?P<local>\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?)"
     r"(?P<zone>Z|[+-]\d{2}:?\d{2})?$"
@@ -51,8 +52,17 @@ def is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in _TEXT)
 
 
+def without_missing(array: pa.Array) -> pa.Array:
+    """The array; of text, with null for the words that mean a missing value."""
+    if not is_text(array.type):
+        return array
+    texts = pc.cast(array, pa.string())
+    missing = pc.is_in(texts, pa.array(MISSING, pa.string()))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+
+
 def as_ids(column: pa.ChunkedArray) -> pa.StringArray:
-    """Ids as text; whole floats lose their `.0`, which text keeps.
+    """Ids as text; `200001.0`, a number or text, is `200001`.
 
     Raises:
         WrongColumn: Ids are fractional, or floats too large to be told apart.
@@ -61,12 +71,16 @@ def as_ids(column: pa.ChunkedArray) -> pa.StringArray:
     if pa.types.is_floating(array.type):
         numbers = array.to_numpy(zero_copy_only=False)
         finite = numbers[np.isfinite(numbers)]
-        if np.any(np.abs(finite) > EXACT):
-            raise WrongColumn("holds ids as floats above 2^53, which run together")
+        bits = EXACT_BITS[array.type.bit_width]
+        if np.any(np.abs(finite) >= 2**bits):
+            raise WrongColumn(f"holds ids as floats from 2^{bits} on, which run together")
         if np.any(finite != np.floor(finite)):
             raise WrongColumn("holds fractional numbers, expected ids")
-        array = pa.array(numbers, mask=~np.isfinite(numbers)).cast(pa.int64())
-    if is_text(array.type) or pa.types.is_integer(array.type) or pa.types.is_null(array.type):
+        whole = numbers.astype(np.float64)
+        array = pa.array(whole, mask=~np.isfinite(whole)).cast(pa.int64())
+    if is_text(array.type):
+        return pc.replace_substring_regex(without_missing(array), r"^(\d+)\.0+$", r"\1")
+    if pa.types.is_integer(array.type) or pa.types.is_null(array.type):
         return pc.cast(array, pa.string())
     raise WrongColumn(f"is {array.type}, expected ids (text or whole numbers)")
 
@@ -92,7 +106,7 @@ def as_numbers(column: pa.ChunkedArray) -> pa.DoubleArray:
     array = plain(column)
     if is_text(array.type):
         try:
-            return pc.cast(array, pa.float64())
+            return pc.cast(without_missing(array), pa.float64())
         except pa.ArrowInvalid:
             raise WrongColumn("is text, expected numbers") from None
     if pa.types.is_boolean(array.type):
@@ -128,17 +142,25 @@ def as_times(column: pa.ChunkedArray) -> tuple[np.ndarray, bool]:
     Raises:
         WrongColumn: The type is no time, or kinds or time zones are mixed.
     """
-    array = plain(column)
-    if is_text(array.type):
-        array = _parsed(array)
+    array = time_values(column)
     kind = array.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _counted(array, pa.timestamp("us", getattr(kind, "tz", None))), True
     if pa.types.is_duration(kind):
         return _counted(array, pa.duration("us")) / 60e6, False
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        return as_numbers(column).to_numpy(zero_copy_only=False), False
+        return as_numbers(pa.chunked_array([array])).to_numpy(zero_copy_only=False), False
     raise WrongColumn(f"is {kind}, expected a number of minutes or dates")
+
+
+def time_values(column: pa.ChunkedArray) -> pa.Array:
+    """Times in a type of their own: text, all of it, as numbers or as dates.
+
+    Raises:
+        WrongColumn: Text is neither, or mixes kinds or time zones.
+    """
+    array = plain(column)
+    return _parsed(without_missing(array)) if is_text(array.type) else array
 
 
 def _counted(array: pa.Array, unit: pa.DataType) -> np.ndarray:
@@ -154,10 +176,10 @@ def _parsed(text: pa.Array) -> pa.Array:
     try:
         return pc.cast(text, pa.float64())
     except pa.ArrowInvalid:
-        dates = pc.extract_regex(pc.cast(text, pa.string()), _DATE)
+        dates = pc.extract_regex(text, _DATE)
     if dates.null_count > text.null_count:
         raise WrongColumn("is text, expected a number of minutes") from None
-    if len(pc.unique(pc.struct_field(dates, "zone"))) > 1:
+    if len(pc.unique(pc.struct_field(dates, "zone").drop_null())) > 1:
         raise WrongColumn("mixes time zones, expected one") from None
     try:
         return pc.cast(pc.struct_field(dates, "local"), pa.timestamp("us"))

@@ -1,4 +1,4 @@
-"""Files of outcomes: one row a subject (and prediction time), one column a task.
+"""Files of outcomes: one row a subject, one column a task.
 
 Recognised: Outcomes-a.txt of PhysioNet 2012 (RecordID, ..., In-hospital_death), oc.csv of SeqSetVAE
 (ts_id, in_hospital_mortality), and any table with an id column and class numbers.
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setvae_cli.errors import InputError
-from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, as_numbers, plain
+from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids
 from setvae_cli.sources.records import Labels
-from setvae_cli.sources.tabular import nearest, read_table
+from setvae_cli.sources.tabular import check_no_prediction_time, nearest, read_table
 
 IDS = ("subject_id", "RecordID", "ts_id", "patient_id", "stay_id", "icustay_id", "id")
 TASK = "in_hospital_mortality"
@@ -29,35 +29,34 @@ def read_labels(
 
     Args:
         path: CSV or Parquet.
-        subject: Its id column; default: the first of the usual names.
+        subject: Its id column if it has that one; default: the first of the usual names.
         tasks: Column of each task; default: every other column.
 
     Raises:
-        InputError: A column is missing or no class number, or a subject has two labels.
+        InputError: A column is missing or no class number, a subject has two labels, or there are
+            prediction times.
     """
     table = read_table(path)
+    check_no_prediction_time(table.column_names, str(path))
     mapped = subject is not None and subject in table.column_names
     identity = subject if subject and mapped else _identity(table, path)
     columns = {"subject_id": as_subject_ids(table, identity, path)}
-    if "prediction_time" in table.column_names:
-        columns["prediction_time"] = _prediction_time(table, path)
     for task, column in (tasks or _tasks(table, identity)).items():
         columns[task] = _classes(table, column, path)
-    if not set(columns) - {"subject_id", "prediction_time"}:
+    if not set(columns) - {"subject_id"}:
         raise InputError("holds no column of labels", where=str(path))
     return check_labels(pa.table(columns), str(path))
 
 
 def check_labels(table: pa.Table, where: str) -> Labels:
-    """Drop rows without a subject, and refuse two rows for one subject and prediction time.
+    """Drop rows without a subject, and refuse two rows for one subject.
 
     Raises:
         InputError: Some subject has two rows.
     """
     named = pc.and_(pc.is_valid(table["subject_id"]), pc.not_equal(table["subject_id"], ""))
     table = table.filter(named)
-    keys = [name for name in ("subject_id", "prediction_time") if name in table.column_names]
-    several = table.num_rows - table.select(keys).group_by(keys).aggregate([]).num_rows
+    several = table.num_rows - pc.count_distinct(table["subject_id"]).as_py()
     if several:
         raise InputError(
             f"{several:,} rows give a second label for one subject and time",
@@ -70,10 +69,9 @@ def check_labels(table: pa.Table, where: str) -> Labels:
 def as_subject_ids(table: pa.Table, name: str, path: Path) -> pa.StringArray:
     """Ids of a file of outcomes; `200001.0` and `200001` are the same."""
     try:
-        ids = as_ids(table[name])
+        return as_ids(table[name])
     except WrongColumn as error:
         raise InputError(f"column '{name}' {error}", where=str(path)) from error
-    return pc.replace_substring_regex(ids, r"^(\d+)\.0+$", r"\1")
 
 
 def _identity(table: pa.Table, path: Path) -> str:
@@ -92,7 +90,7 @@ def _identity(table: pa.Table, path: Path) -> str:
 def _tasks(table: pa.Table, identity: str) -> dict[str, str]:
     if _CHALLENGE in table.column_names:
         return {TASK: _CHALLENGE}
-    others = [name for name in table.column_names if name not in (identity, "prediction_time")]
+    others = [name for name in table.column_names if name.strip() and name != identity]
     return {name.removeprefix("label.").removeprefix("label:"): name for name in others}
 
 
@@ -110,13 +108,3 @@ def _classes(table: pa.Table, name: str, path: Path) -> pa.Int32Array:
             where=str(path),
             mend="name the columns of labels with --map label:NAME=COLUMN",
         ) from error
-
-
-def _prediction_time(table: pa.Table, path: Path) -> pa.DoubleArray:
-    try:
-        kind = plain(table["prediction_time"]).type
-        if pa.types.is_temporal(kind):
-            raise WrongColumn("is a date, expected minutes since the subject's first event")
-        return as_numbers(table["prediction_time"])
-    except WrongColumn as error:
-        raise InputError(f"column 'prediction_time' {error}", where=str(path)) from error

@@ -298,9 +298,9 @@ def _attribute(
     subject: np.ndarray,
     n_subjects: int,
 ) -> pa.Array:
-    """The first value of a static parameter for each stay, null where it has none."""
+    """The last value of a static parameter for each stay, as of its events; null: it has none."""
     result = np.full(n_subjects, np.nan)
     if name in names:
-        rows = np.flatnonzero(code == names.index(name))[::-1]
+        rows = np.flatnonzero(code == names.index(name))
         result[subject[rows]] = value[rows]
     return pa.array(result, from_pandas=True)

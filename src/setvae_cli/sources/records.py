@@ -31,7 +31,7 @@ class Records:
         events: `subject` (int32, row of `subjects`), `time` (float64, minutes), `code`
             (dictionary of string), `value` (float64, null: none), and where sets are given
             `set` (int64). In the source's order; a numeric attribute also stands here as an event
-            of its own code at the subject's first time, so that models see it.
+            of its own code at the subject's first time from 0 on, so that models see it.
         drops: Rows that could not be used, counted by reason.
         warnings: Sentences for the person, without ids or values.
     """

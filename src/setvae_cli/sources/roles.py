@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from setvae_cli.errors import InputError, SettingsError
-from setvae_cli.sources.tabular import nearest
+from setvae_cli.sources.tabular import check_no_prediction_time, nearest
 
 USUAL = {
     "subject": ("subject_id", "patient_id", "stay_id", "icustay_id", "hadm_id", "ts_id", "recordid",
@@ -19,11 +19,13 @@ USUAL = {
     "set": ("set_index", "set"),
 }  # fmt: skip
 REQUIRED = ("subject", "time", "code")
+PATIENTS = ("subject_id", "patient_id", "hadm_id")  # each may hold several of the next
+NO_VALUES = "no column holds values; every code is presence only; map it with --map value=COLUMN"
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The column of each role; None where the table has none."""
+    """The column of each role, None where the table has none; and what to tell the person."""
 
     subject: str
     time: str
@@ -34,6 +36,7 @@ class Roles:
     set: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def events(self) -> list[str]:
         """The columns that reading events needs."""
@@ -86,7 +89,8 @@ def resolve(
         labels_here: The table itself holds the labels, not a file of its own.
 
     Raises:
-        InputError: A mapped column is missing, or a needed role has no column.
+        InputError: A mapped column is missing, a needed role has no column, or there are
+            prediction times.
     """
     labels = mapping.labels if labels_here else {}
     named = {**mapping.single, **labels, **mapping.attributes}
@@ -99,6 +103,7 @@ def resolve(
             )
     taken = set(named.values())
     single = dict(mapping.single)
+    check_no_prediction_time([name for name in columns if name not in taken], where)
     lowered = {name.lower(): name for name in reversed(columns) if name not in taken}
     for role, usual in USUAL.items():
         found = next((lowered[name] for name in usual if name in lowered), None)
@@ -107,11 +112,27 @@ def resolve(
     for role in REQUIRED:
         if role not in single:
             raise _missing(role, columns, where)
+    left = {name: column for name, column in lowered.items() if column not in single.values()}
     return Roles(
         **single,
+        warnings=_warnings(single, left),
         labels=_prefixed("label", columns) | labels if labels_here else {},
         attributes=_prefixed("attribute", columns) | mapping.attributes,
     )
+
+
+def _warnings(single: dict[str, str], left: dict[str, str]) -> tuple[str, ...]:
+    """What the found columns leave out; `left` holds those without a role, by lower-case name."""
+    found = [] if "value" in single else [NO_VALUES]
+    subject = single["subject"].lower()
+    coarser = PATIENTS[: PATIENTS.index(subject)] if subject in PATIENTS else PATIENTS
+    patient = next((left[name] for name in coarser if name in left), None)
+    if patient is not None and "group" not in single:
+        found.append(
+            f"column '{patient}' is not used, so that its subjects may fall into several splits; "
+            f"keep them together with --map group={patient}"
+        )
+    return tuple(found)
 
 
 def _prefixed(role: str, columns: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from setvae_cli.sources.columns import (
     as_times,
     is_text,
     plain,
+    time_values,
+    without_missing,
 )
 from setvae_cli.sources.records import Records
 from setvae_cli.sources.roles import Roles
@@ -62,7 +65,30 @@ def rows_to_records(
     columns = {"subject_id": names}
     columns |= _membership(table, roles, subject, len(names), where)
     columns |= {f"attribute.{name}": column for name, column in static.items()}
-    return Records(pa.table(columns), events, drops, (UNSORTED,) if unsorted else ())
+    warnings = (*roles.warnings, UNSORTED) if unsorted else roles.warnings
+    return Records(pa.table(columns), events, drops, warnings)
+
+
+def typed(table: pa.Table, roles: Roles, where: str, *, attributes: bool) -> pa.Table:
+    """Give text its types from all rows, so that no part of the table decides alone.
+
+    Args:
+        table: All rows.
+        roles: Column of each role.
+        where: The table, as the person wrote it.
+        attributes: Attributes of text may be numbers, as all cells of a CSV are text.
+
+    Raises:
+        InputError: The times are neither numbers nor dates of one time zone.
+    """
+    found = {roles.time: _read(time_values, table, roles.time, "time", where)}
+    others = replace(roles, attributes={}).events()
+    for name, column in roles.attributes.items():
+        if attributes and column not in others:
+            found[column] = _read(_numbers_or_text, table, column, f"attribute:{name}", where)
+    for column, values in found.items():
+        table = table.set_column(table.column_names.index(column), column, values)
+    return table
 
 
 def constant(values: pa.Array, subject: pa.Array, n_subjects: int, where: str) -> pa.Array:
@@ -116,7 +142,7 @@ def _usable(table: pa.Table, roles: Roles, where: str) -> tuple[pa.Table, dict[s
         "empty subject id": pc.equal(pc.utf8_trim_whitespace(ids), ""),
         "missing code": pc.is_null(codes),
         "empty code": pc.equal(pc.utf8_trim_whitespace(codes), ""),
-        "missing time": pc.is_null(time, nan_is_null=True),
+        "missing time": pc.is_null(without_missing(time), nan_is_null=True),
     }
     bad = np.zeros(table.num_rows, dtype=bool)
     drops: dict[str, int] = {}
@@ -171,10 +197,15 @@ def _since_first(events: pa.Table) -> pa.Table:
 
 
 def _with_static(events: pa.Table, static: Mapping[str, pa.Array]) -> pa.Table:
-    """Add attributes as events at the subject's first time; texts as presence of `name=value`."""
+    """Add attributes as events at the subject's first time that is finite and not negative.
+
+    Numbers are values, texts are presence of `name=value`.
+    """
     if not static or not events.num_rows:
         return events
-    first = events.take(pa.array(_first_rows(events)))
+    time = events["time"].to_numpy()
+    usable = events.filter(pa.array(np.isfinite(time) & (time >= 0)))
+    first = usable.take(pa.array(_first_rows(usable)))
     added = []
     for name, values in static.items():
         here = values.take(first["subject"].combine_chunks())
@@ -211,13 +242,20 @@ def _attribute(column: pa.ChunkedArray) -> pa.Array:
     """Numbers as float64 with null for NaN, or text."""
     array = plain(column)
     if is_text(array.type):
-        return pc.cast(array, pa.string())
+        return without_missing(array)
     numbers = as_numbers(column)
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
+def _numbers_or_text(column: pa.ChunkedArray) -> pa.Array:
+    try:
+        return as_numbers(column)
+    except WrongColumn:
+        return plain(column)
+
+
 def _split_names(column: pa.ChunkedArray) -> pa.Array:
-    encoded = pc.dictionary_encode(as_text(column))
+    encoded = pc.dictionary_encode(without_missing(as_text(column)))
     names = [SPLITS.get(name.strip().lower()) for name in encoded.dictionary.to_pylist()]
     if None in names:
         raise WrongColumn("holds other words than train, validation and test")

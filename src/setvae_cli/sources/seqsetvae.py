@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from setvae_cli.errors import InputError
-from setvae_cli.sources.columns import plain
+from setvae_cli.sources.columns import WrongColumn, as_numbers, as_text, plain
 from setvae_cli.sources.labels import read_labels
 from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records
@@ -248,18 +248,25 @@ def _need(found: Sequence[str], columns: Sequence[str], path: Path) -> None:
 
 def _names(column: pa.ChunkedArray, path: Path) -> tuple[str, ...]:
     names = column.to_pylist()
-    if None in names or len(set(names)) < len(names):
+    if None in names or "" in names or len(set(names)) < len(names):
         raise InputError("a name is missing or stands twice", where=str(path))
     return tuple(names)
 
 
 def _patient(path: Path) -> pa.Table:
+    """One patient's rows, of the same types for every patient."""
     file = open_parquet(path, may_be_empty=True)
     columns = [name for name in (*COLUMNS, "set_index") if name in file.schema_arrow.names]
     with parquet_errors(path):
         table = file.read(columns=columns, use_threads=False)
     _need(file.schema_arrow.names, COLUMNS, path)
-    return table
+    converted = {}
+    for name in columns:
+        try:
+            converted[name] = (as_text if name == "variable" else as_numbers)(table[name])
+        except WrongColumn as error:
+            raise InputError(f"column '{name}' {error}", where=str(path)) from error
+    return pa.table(converted)
 
 
 _EMPTY = pa.table(

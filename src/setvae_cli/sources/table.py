@@ -1,7 +1,8 @@
 """Long tables: Parquet or CSV with one event a row, in one file or a folder of them.
 
-A Parquet table whose subjects each stand together is streamed by row ranges. Otherwise, and for
-CSV, the needed columns are read once and brought into the order in which subjects first appear.
+A Parquet table whose subjects each stand together is streamed by row ranges. Otherwise, and where
+times are text, as in CSV, the needed columns are read once, get their types from all rows, and are
+brought into the order in which subjects first appear.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setvae_cli.errors import InputError
-from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids
+from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, is_text
 from setvae_cli.sources.labels import check_labels, read_labels
 from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records
 from setvae_cli.sources.roles import Roles, parse_mapping, resolve
-from setvae_cli.sources.rows import constant, rows_to_records
+from setvae_cli.sources.rows import constant, rows_to_records, typed
 from setvae_cli.sources.tabular import (
     PARQUET,
     csv_columns,
@@ -89,7 +90,7 @@ class TableSource:
         Raises:
             InputError: A file is damaged, or ids are no ids.
         """
-        if self._parquet:
+        if self._parquet and not is_text(_schema(self._files[0])[self._roles.time]):
             cuts = self._cuts()
             if cuts is not None:
                 for ranges in _ranges(self._files, cuts):
@@ -125,6 +126,7 @@ class TableSource:
     def _gathered(self) -> Iterator[RowsPart]:
         """All rows in memory, subjects in the order of their first row."""
         table = self._read(self._roles.events())
+        table = typed(table, self._roles, self._where, attributes=not self._parquet)
         ids = _ids(table, self._roles.subject, self._where)
         subject = pc.fill_null(pc.dictionary_encode(ids).indices, 2**31 - 1).to_numpy()
         if np.any(np.diff(subject) < 0):
@@ -156,8 +158,9 @@ class TableSource:
             InputError: A label is no class number, or varies within a subject.
         """
         if self._label_file is not None:
-            subject = self._mapping.single.get("subject")
-            return read_labels(self._label_file, subject=subject, tasks=self._mapping.labels)
+            return read_labels(
+                self._label_file, subject=self._roles.subject, tasks=self._mapping.labels
+            )
         if not self._roles.labels:
             return None
         names = [self._roles.subject, *self._roles.labels.values()]

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from setvae_cli.errors import InputError
 from setvae_cli.files import check_regular
+from setvae_cli.sources.columns import MISSING
 
 PARQUET = (".parquet", ".pq")
 TEXT = (".csv", ".txt", ".tsv")
@@ -70,10 +71,13 @@ def read_csv(
 ) -> pa.Table:
     """Read a CSV file (or one with tabs, or semicolons), empty cells as null.
 
+    A text `NA` stays as it is, since it may be a code; numbers are null there.
+
     Args:
         path: The file.
         columns: Columns to read; default: all.
-        text: Columns to read as text, the others being numbers; default: all are text.
+        text: Columns to read as text, where an empty cell is an empty text, the others being
+            numbers; default: all are text.
 
     Raises:
         InputError: It is missing, empty, not UTF-8 text, or its rows differ in length.
@@ -84,8 +88,8 @@ def read_csv(
     convert = pa.csv.ConvertOptions(
         column_types=kinds,
         include_columns=None if columns is None else list(columns),
-        strings_can_be_null=True,
-        null_values=["", "NA", "N/A", "NaN", "nan", "NULL", "null"],
+        strings_can_be_null=text is None,
+        null_values=[""] if text is None else ["", *MISSING],
     )
     with _csv_errors(path):
         return pa.csv.read_csv(
@@ -115,6 +119,20 @@ def csv_columns(path: Path) -> list[str]:
 def read_table(path: Path) -> pa.Table:
     """Read a Parquet file, or else a CSV file, whole."""
     return read_parquet(path) if path.suffix.lower() in PARQUET else read_csv(path)
+
+
+def check_no_prediction_time(columns: Sequence[str], where: str) -> None:
+    """Refuse a column of prediction times, rather than predict from events after them.
+
+    Raises:
+        InputError: There is one.
+    """
+    if "prediction_time" in columns:
+        raise InputError(
+            "column 'prediction_time': prediction times are not read from tables yet",
+            where=where,
+            mend="cut each subject's events there beforehand and drop the column",
+        )
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:

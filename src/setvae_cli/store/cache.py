@@ -1,7 +1,7 @@
 """What `--data` names becomes a store: opened as it is, or precomputed once into a private cache.
 
-The key covers the path, size and modification time of every file that is read, and all settings;
-it is a hash, so that no name of a file or of a patient stands in it.
+The key covers the path, size and modification time of every file that is read, all settings, and
+the version of setvae; it is a hash, so that no name of a file or of a patient stands in it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from setvae_cli.errors import DataError, RunError, placed
-from setvae_cli.files import check_regular, make_folder, remove
+from setvae_cli.errors import InputError, RunError, SettingsError, placed
+from setvae_cli.files import make_folder, remove
+from setvae_cli.settings.base import Settings
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.sources.recognise import open_source
 from setvae_cli.sources.records import Source
 from setvae_cli.store.format import FORMAT_VERSION, MANIFEST
-from setvae_cli.store.precompute import precompute
+from setvae_cli.store.precompute import file_states, precompute
 from setvae_cli.store.reader import Store
 
 _log = logging.getLogger(__name__)
@@ -50,9 +52,12 @@ def prepared(
 
     Raises:
         InputError: The input cannot be used.
+        SettingsError: A setting for raw input was given with a store.
         DataError: The input was changed while it was read.
     """
     if data is not None and is_store(data):
+        _refuse_changes(data, source_settings)
+        _refuse_changes(data, store_settings)
         return Store.open(data)
     source = open_source(data, source_settings)
     key = _key(source, source_settings, store_settings)
@@ -61,19 +66,24 @@ def prepared(
     if place.exists():
         try:
             return Store.open(place)
-        except (DataError, RunError) as error:
+        except (RunError, InputError) as error:
             _log.warning("the cached store cannot be used and is made again: %s", error.what)
             remove(place)
     with placed(data):
         _fill(source, source_settings, store_settings, place, sink=sink, workers=workers)
-    if _key(source, source_settings, store_settings) != key:
-        remove(place)
-        raise DataError(
-            "the input was changed while it was read",
-            where=None if data is None else str(data),
-            mend="run again when nothing writes to it",
-        )
     return Store.open(place)
+
+
+def _refuse_changes(data: Path, settings: Settings) -> None:
+    """Make sure that nothing was asked for that a prepared store cannot follow any more."""
+    usual = type(settings)().model_dump()
+    for name, value in settings.model_dump().items():
+        if value != usual[name]:
+            raise SettingsError(
+                f"is for raw input, and {data} is prepared already",
+                where="--" + name.replace("_", "-"),
+                mend="leave it out or prepare again",
+            )
 
 
 def _fill(
@@ -96,21 +106,25 @@ def _fill(
             allow_long=source_settings.allow_long,
         )
         sink(summary)
-    except RunError:
+    except (RunError, InputError):
         if not is_store(place):
             raise
 
 
 def _key(source: Source, source_settings: SourceSettings, store_settings: StoreSettings) -> str:
-    files = []
-    for name in source.files():
-        status = check_regular(Path(name), "input").stat()
-        files.append([str(Path(name).absolute()), status.st_size, status.st_mtime_ns])
     plain = [
         FORMAT_VERSION,
+        _version(),
         source.name,
-        files,
+        file_states(source),
         source_settings.model_dump(mode="json"),
         store_settings.model_dump(mode="json"),
     ]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _version() -> str | None:
+    try:
+        return version("setvae-cli")
+    except PackageNotFoundError:
+        return None

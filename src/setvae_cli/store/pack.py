@@ -8,7 +8,7 @@ the order of their codes, so that the same events always make the same bytes.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class _Columns:
     code: Array
     value: Array  # NaN: none
     set: Array | None
+    minute: Array | None = None  # the time given, where `time` became the position of a set
 
     def take(self, index: Array) -> _Columns:
         return _Columns(
@@ -67,6 +68,7 @@ class _Columns:
             self.code[index],
             self.value[index],
             None if self.set is None else self.set[index],
+            None if self.minute is None else self.minute[index],
         )
 
 
@@ -198,20 +200,23 @@ def _in_sets(columns: _Columns, window: float | None, drops: Counter[str]) -> _C
     """Events in storage order without duplicates; `time` becomes the position of the set.
 
     Where equal minutes make sets, one code has one value a set: the last one given. In windows
-    and in given sets a code may repeat, and only exact repetitions are left out.
+    and in given sets a code may repeat, and only exact repetitions at one minute are left out.
     """
     if window is not None:
         columns = _windows(columns, window)
     elif columns.set is not None:
         columns = _given_sets(columns, columns.set)
     number = np.zeros_like(columns.subject) if columns.set is None else columns.set
-    repeats = columns.set is not None
-    last = columns.value if repeats else ~np.isnan(columns.value)
-    order = np.lexsort((last, columns.code, number, columns.time, columns.subject))
+    keys = (columns.code, number, columns.time, columns.subject)
+    if columns.minute is None:
+        order = np.lexsort((~np.isnan(columns.value), *keys))
+    else:
+        order = np.lexsort((columns.minute, columns.value, *keys))
     columns, number = columns.take(order), number[order]
     again = _same(columns.subject) & _same(columns.time) & _same(number) & _same(columns.code)
-    if repeats:
+    if columns.minute is not None:
         missing = np.isnan(columns.value)
+        again &= _same(columns.minute)
         again &= _same(columns.value) | (missing[1:] & missing[:-1])
     return _without(columns, np.append(again, False)[: len(number)], drops)
 
@@ -233,7 +238,7 @@ def _without(columns: _Columns, dropped: NDArray[np.bool_], drops: Counter[str])
 def _windows(columns: _Columns, window: float) -> _Columns:
     number = np.floor(columns.time.astype(np.float64) / window)
     start = (number * window).astype(np.float32)
-    return _Columns(columns.subject, start, columns.code, columns.value, number.astype(np.int64))
+    return replace(columns, time=start, set=number.astype(np.int64), minute=columns.time)
 
 
 def _given_sets(columns: _Columns, number: Array) -> _Columns:
@@ -242,7 +247,7 @@ def _given_sets(columns: _Columns, number: Array) -> _Columns:
     columns, number = columns.take(order), number[order]
     first = np.append(True, ~(_same(columns.subject) & _same(number)))[: len(number)]
     position = columns.time[first][np.cumsum(first) - 1]
-    return _Columns(columns.subject, position, columns.code, columns.value, number)
+    return replace(columns, time=position, minute=columns.time)
 
 
 def _same(sorted_array: Array) -> NDArray[np.bool_]:

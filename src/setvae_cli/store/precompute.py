@@ -7,6 +7,7 @@ parts -> cleaned, packed, spooled (workers) -> shards (workers) -> rows, splits
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import DataError, InputError
 from setvae_cli.files import (
     atomic_path,
     check_free,
@@ -128,11 +129,13 @@ def precompute(
 
     Raises:
         InputError: `out` exists, or the data cannot be used.
+        DataError: The data was changed while it was read.
         RunError: The disk is full, or a worker died.
     """
     check_free(out)
     out = out.absolute()
     sweep_orphans(out.parent)
+    before = file_states(source)
     with atomic_path(out) as folder:
         for name in (_SPOOL, SHARDS):
             make_folder(folder / name)
@@ -141,9 +144,27 @@ def precompute(
         if truth is not None:
             pq.write_table(truth, folder / TRUTH, write_page_checksum=True)
         _write(source, settings, labels, spool, folder, workers, sink)
+        if file_states(source) != before:
+            raise DataError(
+                "the input was changed while it was read",
+                mend="run again when nothing writes to it",
+            )
         sink(PrepareProgress("verifying", 0, None, "files"))
         verify(folder)
     return inspect(out)
+
+
+def file_states(source: Source) -> list[tuple[str, int | None, int | None]]:
+    """Path, size in bytes and modification time in ns of each input file; None: out of reach."""
+    return [_file_state(os.path.abspath(name)) for name in source.files()]
+
+
+def _file_state(path: str) -> tuple[str, int | None, int | None]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path, None, None
+    return path, status.st_size, status.st_mtime_ns
 
 
 def _read_parts(

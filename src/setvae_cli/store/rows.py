@@ -127,8 +127,7 @@ def build_rows(
     for name in subjects.column_names:
         if name.startswith(ATTRIBUTE):
             columns[name] = subjects[name].combine_chunks()
-    given = "split" in subjects.column_names
-    wanted = SPLITS if given else _positive(settings.split_fractions)
+    wanted = SPLITS if _has_splits(subjects) else _positive(settings.split_fractions)
     check_splits(splits, groups, fingerprints, wanted)
     return pa.table(columns)
 
@@ -162,10 +161,14 @@ def _groups(subjects: pa.Table) -> Array:
     return np.array(ids.to_pylist(), dtype=np.str_)
 
 
+def _has_splits(subjects: pa.Table) -> bool:
+    return "split" in subjects.column_names and subjects["split"].null_count < len(subjects)
+
+
 def _splits(
     subjects: pa.Table, groups: Array, labels: dict[str, pa.Array], settings: StoreSettings
 ) -> Array:
-    if "split" in subjects.column_names and subjects["split"].null_count < len(subjects):
+    if _has_splits(subjects):
         given = subjects["split"]
         unknown = int(pc.sum(pc.invert(pc.is_in(given, value_set=pa.array(SPLITS)))).as_py())
         if unknown:

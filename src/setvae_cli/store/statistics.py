@@ -1,9 +1,10 @@
 """Training statistics of codes from written shards, in two passes that any engine may run.
 
 First pass: a histogram of (code, value with 11 bits of mantissa), merged exactly; its quantiles
-are the representative values (truncated toward 0, a relative error under 2^-11). Second pass:
-moments of values clipped to the outer quantiles, merged in shard order (Chan et al. 1979), so
-that any number of workers computes the same bytes.
+are the representative values (truncated toward 0, a relative error under 2^-11). Values of
+category codes, which name classes, are kept whole. Second pass: moments of values clipped to the
+outer quantiles, merged in shard order (Chan et al. 1979), so that any number of workers computes
+the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 256
 _DROPPED_BITS = 12  # of the 23 bits of mantissa
-_BINS = 32 - _DROPPED_BITS  # bits of a bin's number
+_BINS = 32  # bits of a bin's number
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
@@ -61,7 +62,7 @@ class ShardRows:
 class _Histogram:
     counts: Array  # elements a code
     not_binary: Array  # values other than 0 and 1, a code
-    bins: Array  # code << 20 | bin, ascending
+    bins: Array  # code << 32 | bin, ascending
     weights: Array  # elements a bin
 
 
@@ -105,8 +106,9 @@ def fit(
     Raises:
         InputError: A category has more than 256 classes.
     """
+    exact = np.array([given.get(name) == "category" for name in codes], dtype=bool)
     histogram = _merge(
-        map_ordered(partial(_histogram, n_codes=len(codes)), jobs, workers=workers), len(codes)
+        map_ordered(partial(_histogram, exact=exact), jobs, workers=workers), len(codes)
     )
     kinds = tuple(_kind(name, i, given, histogram) for i, name in enumerate(codes))
     quantiles = tuple(
@@ -122,13 +124,14 @@ def fit(
     return Vocabulary(codes, kinds, histogram.counts, mean, std, quantiles, embedding)
 
 
-def _histogram(job: ShardRows, *, n_codes: int) -> _Histogram:
+def _histogram(job: ShardRows, *, exact: NDArray[np.bool_]) -> _Histogram:
     keys, values = job.elements()
+    n_codes = len(exact)
     counts = np.bincount(keys, minlength=n_codes)
     valued = ~np.isnan(values)
     keys, values = keys[valued], values[valued]
     other = np.bincount(keys[(values != 0) & (values != 1)], minlength=n_codes)
-    numbers = (keys.astype(np.int64) << _BINS) | _bin(values)
+    numbers = (keys.astype(np.int64) << _BINS) | _bin(values, exact[keys])
     bins, weights = np.unique(numbers, return_counts=True)
     return _Histogram(counts, other, bins, weights)
 
@@ -146,20 +149,20 @@ def _merge(parts: Iterable[_Histogram], n_codes: int) -> _Histogram:
     return _Histogram(counts, other, bins, weights)
 
 
-def _bin(values: Array) -> Array:
-    """The bin of float32 values, in the order of the values, int64."""
-    bits = values.view(np.uint32) & np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
+def _bin(values: Array, exact: NDArray[np.bool_]) -> Array:
+    """The bin of float32 values, in the order of the values, int64; its own one where exact."""
+    bits = values.view(np.uint32)
+    bits = np.where(exact, bits, bits >> np.uint32(_DROPPED_BITS) << np.uint32(_DROPPED_BITS))
     negative = bits >> np.uint32(31) == 1
     ordered = np.where(negative, ~bits, bits | np.uint32(1 << 31))
-    return (ordered >> np.uint32(_DROPPED_BITS)).astype(np.int64)
+    return ordered.astype(np.int64)
 
 
 def _representative(bins: Array) -> Array:
     """The float32 value of a bin: the one in it that is nearest to 0."""
-    ordered = (bins << _DROPPED_BITS).astype(np.uint32)
+    ordered = bins.astype(np.uint32)
     positive = ordered >> np.uint32(31) == 1
-    restored = ~(ordered | np.uint32((1 << _DROPPED_BITS) - 1))
-    bits = np.where(positive, ordered & np.uint32(0x7FFFFFFF), restored)
+    bits = np.where(positive, ordered & np.uint32(0x7FFFFFFF), ~ordered)
     return np.asarray(bits.view(np.float32) + np.float32(0))
 
 

@@ -123,7 +123,7 @@ def write_manifest(
         format_version=FORMAT_VERSION,
         element_kind="event",
         source=source.name,
-        source_digest=_digest(sha256(Path(name)) for name in source.files()),
+        source_digest=_digest(_file_digest(Path(name)) for name in source.files()),
         digest=_digest(f"{name} {entry.sha256}" for name, entry in files.items()),
         settings=settings.model_dump(mode="json"),
         counts={name: _counts(rows, labels, name) for name in SPLITS},
@@ -174,6 +174,14 @@ def _shape(rows: pa.Table, folder: Path) -> Shape:
         sets_per_subject=len(size) / sum(map(len, last)),
         time_scale=max(float(np.percentile(np.concatenate(last), 95)), 1.0),
     )
+
+
+def _file_digest(path: Path) -> str:
+    """The SHA-256 of a file; of what cannot be read, and so was left out, a fixed word."""
+    try:
+        return sha256(path) if path.is_file() else "unreadable"
+    except OSError:
+        return "unreadable"
 
 
 def _digest(lines: Iterable[str]) -> str:

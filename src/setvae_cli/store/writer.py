@@ -79,17 +79,23 @@ def check_names(codes: Iterable[str]) -> None:
     for name in codes:
         if any(unicodedata.category(c) in ("Cc", "Cs") or c == "\ufffd" for c in name):
             raise InputError(
-                f"the code {name!r:.60} holds control or undecodable characters",
+                f"the code {_shown(name)} holds control or undecodable characters",
                 mend="clean the names of codes",
             )
         plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
         if plain in seen:
             raise InputError(
-                f"the codes {seen[plain]!r:.60} and {name!r:.60} differ only in case, spaces or "
-                "Unicode form",
+                f"the codes {_shown(seen[plain])} and {_shown(name)} differ only in case, "
+                "spaces or Unicode form",
                 mend="give them one name, or two names",
             )
         seen[plain] = name
+
+
+def _shown(code: str) -> str:
+    """A code in an error; the text of an attribute, which may say who a patient is, left out."""
+    name, equals, _ = code.partition("=")
+    return f"{name + '=...' if equals else name!r:.60}"
 
 
 def shard_jobs(
