@@ -1,0 +1,1 @@
+"""How fast this machine trains and loads, measured as ratios within one run."""
