@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from setvae_cli.data.batch import rectangles
 from setvae_cli.losses.kl import kl_levels
@@ -187,18 +185,3 @@ def test_micro_batches_add_up_to_the_loss_of_the_whole_step() -> None:
     together = loss(WHOLE, 0)
     apart = loss(WHOLE[:1], 0) + loss(WHOLE[1:], 1)
     torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None)
-def test_rectangles_hold_every_item_once_and_waste_little(sizes: list[int]) -> None:
-    made = rectangles(torch.tensor(sizes), max_waste=0.15)
-    real = [b.index[b.mask] if b.mask is not None else b.index.flatten() for b in made.buckets]
-    assert sorted(torch.cat(real).tolist()) == list(range(sum(sizes)))
-    flat = torch.cat([b.index.flatten() for b in made.buckets])
-    assert torch.equal(flat[made.inverse], torch.arange(sum(sizes)))
-    for bucket in made.buckets:
-        kept = bucket.index.numel() if bucket.mask is None else int(bucket.mask.sum())
-        assert kept >= 0.85 * bucket.index.numel() - 1e-9
-    order = torch.cat([b.groups for b in made.buckets])
-    assert torch.equal(order[made.group_inverse], torch.arange(len(sizes)))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from setvae_cli.data.batch import Rectangles, SetBatch
 from setvae_cli.data.noise import counter_uniform
 from setvae_cli.nn.decoders import DENSE_CODES, QueryDecoder
-from setvae_cli.nn.ragged import to_rectangle
+from setvae_cli.nn.ragged import to_rectangles
 
 NEGATIVES = 256
 SMALLEST_SIGMA = 0.1
@@ -38,25 +38,36 @@ def query_nll(
         noise_seed: Seed of the sampled codes; None: the exact sum.
     """
     keys, sets = batch.keys.long(), batch.plan.element_set
-    dense = decoder.codes <= DENSE_CODES
-    if dense:
-        table = decoder.heads.all(state)
-        flat = (sets * decoder.codes + keys).clamp_min(0)
-        numbers = table.flatten(0, 1).index_select(0, flat)
-        absent = functional.softplus(table[..., 0]).sum()
+    if decoder.codes <= DENSE_CODES:
+        pair = sets * decoder.codes + keys
+        presence = _presence_nll(decoder, state, pair)
+        values = decoder.heads.all(state, 1, 3).view(-1, 2).index_select(0, pair)
     else:
         numbers = decoder.heads.at(state, sets, keys)
+        first = _first_of_code(keys, sets, decoder.codes)
         absent = _all_softplus(decoder, state, batch, noise_seed)
-    first = _first_of_code(keys, sets, decoder.codes)
-    presence = absent - (numbers[:, 0] * first).sum()
-    return presence + _value_nll(decoder, state, batch, numbers)
+        presence, values = absent - (numbers[:, 0] * first).sum(), numbers[:, 1:]
+    return presence + _value_nll(decoder, state, batch, values)
+
+
+def _presence_nll(
+    decoder: QueryDecoder, state: Tensor, pair: Int64[Tensor, "elements"]
+) -> Float[Tensor, ""]:
+    """Bernoulli of every code of every set; a code that repeats in a set is present once."""
+    logits = decoder.heads.all(state, 0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # its sum is large
+    present = torch.zeros_like(logits)
+    present.view(-1).index_fill_(0, pair, 1.0)
+    return functional.binary_cross_entropy_with_logits(logits, present, reduction="sum")
 
 
 def _value_nll(
-    decoder: QueryDecoder, state: Tensor, batch: SetBatch, numbers: Float[Tensor, "elements 3"]
+    decoder: QueryDecoder, state: Tensor, batch: SetBatch, numbers: Float[Tensor, "elements 2"]
 ) -> Float[Tensor, ""]:
+    """Density of every value given its code, from a location and a raw scale."""
     keys, values = batch.keys.long(), batch.values
-    mean, sigma = numbers[:, 1], SMALLEST_SIGMA + functional.softplus(numbers[:, 2])
+    mean, scale = numbers.t().contiguous()  # functions of every other number are slow
+    sigma = SMALLEST_SIGMA + functional.softplus(scale)
     gaussian = 0.5 * ((values - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)
     is_binary = decoder.is_binary.index_select(0, keys)
     bits = functional.binary_cross_entropy_with_logits(
@@ -88,14 +99,13 @@ def _all_softplus(
 ) -> Float[Tensor, ""]:
     """Sum over all codes and sets of log(1 + e^logit), exact or estimated from sampled codes."""
     if noise_seed is None:
-        logits = decoder.heads.all(state)[..., 0]
-        return functional.softplus(logits).sum()
+        return functional.softplus(decoder.heads.all(state, 0, 1)).sum()
     index = torch.arange(NEGATIVES, device=state.device)
     uniform = counter_uniform(
         noise_seed, batch.plan.epoch, batch.plan.batch, index, index, draw=NEGATIVE_DRAW
     )
     codes = (uniform * decoder.codes).long().clamp_max(decoder.codes - 1)
-    logits = decoder.heads.some(state, codes)[..., 0]
+    logits = decoder.heads.some(state, codes)
     return functional.softplus(logits).sum() * (decoder.codes / NEGATIVES)
 
 
@@ -110,8 +120,8 @@ def chamfer(
     both sides. These are distances, not nats; the target carries no gradient.
     """
     total = made.new_zeros(())
-    for bucket in by_set.buckets:
-        a, b = to_rectangle(made, bucket), to_rectangle(target.detach(), bucket)
+    a_parts, b_parts = to_rectangles(made, by_set), to_rectangles(target.detach(), by_set)
+    for bucket, a, b in zip(by_set.buckets, a_parts, b_parts, strict=True):
         vectors = _squared_distances(a, b)
         directions = _squared_distances(_unit(a), _unit(b))
         lengths = (_length(a) - _length(b).transpose(1, 2)).square()

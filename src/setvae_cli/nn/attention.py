@@ -1,7 +1,7 @@
 """Multi-head attention inside groups of packed rows, and the blocks of the Set Transformer.
 
-Linear layers and norms run on packed rows; only the attention core sees rectangles
-(Lee et al. 2019, "Set Transformer", equations 6 to 12).
+Linear layers and norms run on packed rows; only the attention core sees rectangles, or on a GPU
+offsets (Lee et al. 2019, "Set Transformer", equations 6 to 12).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from setvae_cli.data.batch import Bucket, Rectangles
-from setvae_cli.nn.ragged import from_rectangles, to_rectangle
+from setvae_cli.nn.jagged import Lengths, has_kernel, jagged_attention
+from setvae_cli.nn.ragged import from_rectangles, to_rectangles
 
 
 class Attention(nn.Module):
@@ -49,14 +50,18 @@ class Attention(nn.Module):
             relaxation: Share of later items that a causal mask lets through, drawn anew.
         """
         query, key_value = self.query(x), self.key_value(x)
+        if relaxation == 0 and has_kernel(query, self.heads, len(groups.group_inverse)):
+            lengths = Lengths(groups.offsets, groups.longest)
+            return self._jagged(query, key_value, lengths, lengths, causal)
+        queries, keys_values = to_rectangles(query, groups), to_rectangles(key_value, groups)
         parts = []
-        for bucket in groups.buckets:
-            key, value = to_rectangle(key_value, bucket).chunk(2, -1)
-            if bucket.index.shape[1] == 1:
+        for bucket, one, many in zip(groups.buckets, queries, keys_values, strict=True):
+            key, value = many.chunk(2, -1)
+            if bucket.width == 1:
                 parts.append(value)
                 continue
             mask, is_causal = _mask(bucket, causal, relaxation)
-            parts.append(self._core(to_rectangle(query, bucket), key, value, mask, is_causal))
+            parts.append(self._core(one, key, value, mask, is_causal))
         result: Tensor = self.out(from_rectangles(parts, groups))
         return result
 
@@ -65,11 +70,19 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "groups m dim"]:
         """The same learned queries attend the items of each group; they are projected once."""
         query, key_value = self.query(queries), self.key_value(x)
+        count = len(groups.group_inverse)
+        if has_kernel(query, self.heads, count):
+            repeated = query.repeat(count, 1)
+            lengths = Lengths(groups.offsets, groups.longest)
+            attended = self._jagged(
+                repeated, key_value, _equal(count, len(query), query.device), lengths, False
+            )
+            return attended.view(count, len(query), -1)
         parts = []
-        for bucket in groups.buckets:
-            key, value = to_rectangle(key_value, bucket).chunk(2, -1)
+        for bucket, many in zip(groups.buckets, to_rectangles(key_value, groups), strict=True):
+            key, value = many.chunk(2, -1)
             shared = query.expand(len(key), -1, -1)
-            if bucket.index.shape[1] == 1:
+            if bucket.width == 1:
                 parts.append(value.expand_as(shared))
                 continue
             mask, _ = _mask(bucket, False, 0.0)
@@ -85,11 +98,35 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "items dim"]:
         """Every item attends the memory rows of its group."""
         query, key_value = self.query(x), self.key_value(memory)
+        count, rows = memory.shape[:2]
+        if has_kernel(query, self.heads, count):
+            lengths = Lengths(groups.offsets, groups.longest)
+            return self._jagged(
+                query, key_value.flatten(0, 1), lengths, _equal(count, rows, query.device), False
+            )
+        order = torch.cat([bucket.groups for bucket in groups.buckets])
+        sizes = [len(bucket.groups) for bucket in groups.buckets]
+        memories = key_value.index_select(0, order).split(sizes)
         parts = []
-        for bucket in groups.buckets:
-            key, value = key_value.index_select(0, bucket.groups).chunk(2, -1)
-            parts.append(self._core(to_rectangle(query, bucket), key, value, None, False))
+        for one, many in zip(to_rectangles(query, groups), memories, strict=True):
+            key, value = many.chunk(2, -1)
+            parts.append(self._core(one, key, value, None, False))
         result: Tensor = self.out(from_rectangles(parts, groups))
+        return result
+
+    def _jagged(
+        self,
+        query: Float[Tensor, "queries dim"],
+        key_value: Float[Tensor, "keys twice_dim"],
+        queries: Lengths,
+        keys: Lengths,
+        causal: bool,
+    ) -> Float[Tensor, "queries dim"]:
+        key, value = key_value.chunk(2, -1)
+        attended = jagged_attention(
+            query, key, value, self.heads, queries=queries, keys=keys, causal=causal
+        )
+        result: Tensor = self.out(attended)
         return result
 
     def _core(
@@ -105,6 +142,11 @@ class Attention(nn.Module):
         return out.transpose(1, 2).flatten(2)
 
 
+def _equal(groups: int, rows: int, device: torch.device) -> Lengths:
+    """Groups of the same number of rows each."""
+    return Lengths(torch.arange(groups + 1, device=device) * rows, rows)
+
+
 def _mask(bucket: Bucket, causal: bool, relaxation: float) -> tuple[Tensor | None, bool]:
     """The mask of one bucket, and whether the kernel's own causal mask does instead.
 
@@ -116,8 +158,7 @@ def _mask(bucket: Bucket, causal: bool, relaxation: float) -> tuple[Tensor | Non
     keys = None if bucket.mask is None else bucket.mask[:, None, None, :]
     if not causal:
         return keys, False
-    width = bucket.index.shape[1]
-    device = bucket.index.device
+    width, device = bucket.width, bucket.groups.device
     past = torch.ones(width, width, dtype=torch.bool, device=device).tril()
     seen = past | (torch.rand(width, width, device=device) < relaxation)
     return (seen[None, None] if keys is None else seen & keys), False

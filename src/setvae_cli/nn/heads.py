@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from setvae_cli.data.batch import Plan, SetBatch
 from setvae_cli.nn.attention import FeedForward
+from setvae_cli.nn.dropout import Dropout
 from setvae_cli.nn.embedding import Knots, Located, interpolate
-from setvae_cli.nn.ragged import segment_softmax_pool, segment_sum
+from setvae_cli.nn.ragged import segment_softmax_pool, segment_sum, softmax_pool
 
 AGES = 96
 NUMBERS_A_POOL = 3
@@ -34,9 +35,7 @@ class TimePooling(nn.Module):
         self, states: Float[Tensor, "sets dim"], plan: Plan
     ) -> Float[Tensor, "subjects size"]:
         """All pools of each subject, side by side."""
-        x = states[:, None, :].expand(-1, self.scores.out_features, -1)
-        pooled = segment_softmax_pool(self.scores(states), x, plan.set_subject, plan.subjects)
-        return pooled.flatten(1)
+        return softmax_pool(self.scores(states), states, plan.by_subject).flatten(1)
 
 
 class VariableAxis(nn.Module):
@@ -172,9 +171,9 @@ class PredictionHead(nn.Module):
         self, inputs: int, size: int, *, outputs: int, dropout: tuple[float, float]
     ) -> None:
         super().__init__()
-        self.dropout_joined = nn.Dropout(dropout[0])
+        self.dropout_joined = Dropout(dropout[0])
         self.embed = nn.Linear(inputs, size)
-        self.dropout = nn.Dropout(dropout[1])
+        self.dropout = Dropout(dropout[1])
         self.residual = nn.Sequential(nn.LayerNorm(size), FeedForward(size, size))
         self.out = nn.Linear(size, outputs)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from setvae_cli.data.batch import Plan, Rectangles
 from setvae_cli.nn.attention import Attention, FeedForward
+from setvae_cli.nn.dropout import Dropout
 
 POSITIONS = 512
 FREQUENCIES = 8
@@ -74,7 +75,7 @@ class HistoryLayer(nn.Module):
         self.attention = Attention(dim, heads)
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, ff_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

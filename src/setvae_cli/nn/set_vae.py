@@ -88,11 +88,13 @@ class Latents:
     Attributes:
         posteriors: q(z_l | ...), lowest level first.
         samples: z_l, in the same order; the means without noise.
-        context: Sum of learned maps of all levels: what later parts see of the latents.
+        maps: A learned map of each z_l, in the same order.
+        context: Sum of the maps: what later parts see of the latents.
     """
 
     posteriors: tuple[DiagGaussian, ...]
     samples: tuple[Float[Tensor, "sets latent"], ...]
+    maps: tuple[Float[Tensor, "sets dim"], ...]
     context: Float[Tensor, "sets dim"]
 
 
@@ -142,16 +144,20 @@ class LatentLevels(nn.Module):
             summaries: One a level, lowest first.
             noise: Standard normal numbers; None for posterior means.
         """
-        posteriors, samples = [], []
-        context = torch.zeros_like(summaries[0])
+        posteriors, samples, maps = [], [], []
+        context: Tensor | None = None
         for level in reversed(range(len(summaries))):
-            parameters = self.posterior[level](summaries[level] + context)
+            seen = summaries[level] if context is None else summaries[level] + context
+            parameters = self.posterior[level](seen)
             posterior = DiagGaussian.from_parameters(parameters, *self.logvar_range)
             z = posterior.sample(None if noise is None else noise[:, level])
-            context = context + self.spread[level](z)
+            mapped = self.spread[level](z)
+            context = mapped if context is None else context + mapped
             posteriors.append(posterior)
             samples.append(z)
-        return Latents(tuple(posteriors[::-1]), tuple(samples[::-1]), context)
+            maps.append(mapped)
+        assert context is not None, "there is at least one level"
+        return Latents(tuple(posteriors[::-1]), tuple(samples[::-1]), tuple(maps[::-1]), context)
 
     def priors(
         self, latents: Latents, past: Float[Tensor, "sets dim"] | None
@@ -164,5 +170,6 @@ class LatentLevels(nn.Module):
         for level in reversed(range(len(latents.posteriors))):
             parameters = self.prior[level](context)
             priors.append(DiagGaussian.from_parameters(parameters, *self.logvar_range))
-            context = context + self.spread[level](latents.samples[level])
+            if level:
+                context = context + latents.maps[level]
         return tuple(priors[::-1])
