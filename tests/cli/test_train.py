@@ -39,6 +39,16 @@ def test_the_first_run_says_what_it_trains_on_and_where_it_went(here, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_budget_says_what_it_comes_to_and_that_it_replaces_the_batch_size(here) -> None:
+    done = here("train", *SMALL, "--max-elements-per-batch", "2000", "--batch-size", "3")
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("batches ")]
+    assert said.startswith("batches  up to 2 000 elements, mean ")
+    assert len(said) <= 80
+    assert done.stderr.count("--batch-size has no effect: --max-elements-per-batch") == 1
+
+
+@pytest.mark.slow
 def test_json_is_the_result_and_a_hidden_option_warns_once(here) -> None:
     done = here("train", *SMALL, "--json", "--use-dynamic-padding")
     result = json.loads(done.stdout)

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setvae_cli.data.batch import Rectangles, SetBatch, rectangles
+from setvae_cli.data.batch import MOST_ROWS, Rectangles, SetBatch, rectangles
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.sampler import BatchRequest, EpochSampler
 from setvae_cli.data.standardise import Standardiser
 from setvae_cli.errors import InputError
+from setvae_cli.sources.records import Records
 from setvae_cli.store import writer
 from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
@@ -127,10 +131,10 @@ def test_the_plan_says_where_everything_is(store: Store) -> None:
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
 def test_rectangles_cover_every_item_exactly_once(sizes: list[int]) -> None:
     plan: Rectangles = rectangles(torch.tensor(sizes))
-    cells = torch.cat([bucket.index.reshape(-1) for bucket in plan.buckets])
+    cells = plan.cells
     real = torch.cat(
         [
-            torch.ones(b.index.numel(), dtype=torch.bool) if b.mask is None else b.mask.reshape(-1)
+            torch.ones(b.cells, dtype=torch.bool) if b.mask is None else b.mask.reshape(-1)
             for b in plan.buckets
         ]
     )
@@ -140,10 +144,24 @@ def test_rectangles_cover_every_item_exactly_once(sizes: list[int]) -> None:
     groups = torch.cat([bucket.groups for bucket in plan.buckets])
     assert torch.equal(groups[plan.group_inverse], torch.arange(len(sizes)))
     owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    for bucket in plan.buckets:
-        assert torch.equal(owner[bucket.index], bucket.groups[:, None].expand_as(bucket.index))
-        padded = 0 if bucket.mask is None else int((~bucket.mask).sum())
-        assert padded <= 0.15 * bucket.index.numel()
+    of_buckets = cells.split([bucket.cells for bucket in plan.buckets])
+    for bucket, own in zip(plan.buckets, of_buckets, strict=True):
+        index = own.view(-1, bucket.width)
+        assert torch.equal(owner[index], bucket.groups[:, None].expand_as(index))
+    assert plan.longest == max(sizes)
+    assert plan.offsets.diff().tolist() == sizes
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
+def test_padding_is_at_most_a_fifth_of_the_attention_of_each_bucket(sizes: list[int]) -> None:
+    for bucket in rectangles(torch.tensor(sizes)).buckets:
+        real = sum(sizes[group] ** 2 for group in bucket.groups.tolist())
+        assert real >= 0.8 * len(bucket.groups) * bucket.width**2
+
+
+def test_a_bucket_has_no_more_rows_than_a_kernel_takes() -> None:
+    plan = rectangles(torch.ones(2 * MOST_ROWS + 1, dtype=torch.int64))
+    assert [len(bucket.groups) for bucket in plan.buckets] == [MOST_ROWS, MOST_ROWS, 1]
 
 
 @pytest.mark.parametrize("truncate", ["latest", "earliest", "random"])
@@ -282,6 +300,76 @@ def test_a_dataset_pickles_small_and_gives_the_same_batches(store: Store) -> Non
     first, second = dataset.batch(request([5, 1])), again.batch(request([5, 1]))
     assert subjects(first) == subjects(second)
     assert torch.equal(first.labels, second.labels)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Many subjects with one event each, of many codes."""
+    path, n = tmp_path_factory.mktemp("wide") / "store", 100_000
+    numbers = np.arange(n)
+    events = {
+        "subject": pa.array(numbers, pa.int32()),
+        "time": pa.array(np.zeros(n)),
+        "code": pa.DictionaryArray.from_arrays(
+            pa.array(numbers % 7000, pa.int32()), pa.array([f"c{i}" for i in range(7000)])
+        ),
+        "value": pa.array(np.random.default_rng(0).normal(50, 20, n)),
+    }
+    subjects = {"subject_id": pa.array([f"s{i}" for i in range(n)])}
+    write(TinySource([Records(pa.table(subjects), pa.table(events))]), path)
+    return Store.open(path)
+
+
+@pytest.mark.parametrize("refitted", [False, True])
+def test_a_dataset_of_many_rows_and_codes_pickles_small(wide: Store, refitted: bool) -> None:
+    own = wide.vocabulary
+    model = replace(own, mean=own.mean * 1.01, std=own.std * 0.99) if refitted else own
+    dataset = SetDataset(wide, model, wide.split("train"), hide_rate=0.5)
+    content = pickle.dumps(dataset)
+    assert (len(wide), len(own.codes)) == (100_000, 7000)
+    assert len(content) < 100_000
+    again = pickle.loads(content)
+    assert again.rows.tolist() == dataset.rows.tolist()
+    ask = request(range(0, 60_000, 10))
+    assert torch.equal(again.batch(ask).values, dataset.batch(ask).values)
+
+
+def test_a_standardiser_is_told_beside_another_bit_for_bit(store: Store) -> None:
+    own = store.vocabulary
+    theirs = replace(
+        unseen(own, "note"), codes=own.codes[::-1], mean=own.mean - 0.3, std=own.std * 2
+    )
+    plain, other = Standardiser.between(own, own), Standardiser.between(own, theirs)
+    again = plain.changed(other.beside(plain))
+    assert again.key.tolist() == other.key.tolist()
+    assert again.key.dtype == other.key.dtype
+    assert again.statistics.tobytes() == other.statistics.tobytes()
+
+
+def test_a_batch_leaves_nothing_behind(store: Store) -> None:
+    dataset = SetDataset(
+        store, unseen(store.vocabulary, "note"), np.arange(40), tasks=("death",), hide_rate=0.5,
+        max_sequence_length=6, truncate="random", plan_sets=True,
+    )  # fmt: skip
+    sampler = EpochSampler(dataset.n_elements, dataset.labels >= 0, 8, seed=0)
+
+    def epochs(first: int, last: int) -> None:
+        for sampler.epoch in range(first, last):
+            for ask in sampler:
+                dataset.batch(ask)
+
+    epochs(0, 2)
+    content = pickle.dumps(dataset)
+    tracemalloc.start()
+    epochs(2, 4)
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    epochs(4, 14)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 50_000  # fifty batches, of several thousand bytes each
+    assert pickle.dumps(dataset) == content
 
 
 def test_an_unknown_task_is_refused(store: Store) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setvae_cli.data import noise
-from setvae_cli.data.noise import counter_normal, counter_uniform
+from setvae_cli.data.noise import counter_normal, counter_uniform, uniform_runs
 
 MASK = (1 << 64) - 1
 
@@ -69,6 +69,24 @@ def test_no_number_is_drawn_from_the_global_generator() -> None:
     state = torch.get_rng_state()
     counter_normal(0, 0, 0, *grid(3, 3), 0, 4)
     assert torch.equal(state, torch.get_rng_state())
+
+
+@given(
+    step=st.tuples(*[st.integers(0, 2**31 - 1)] * 3),
+    runs=st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 30)), min_size=1, max_size=20),
+    draw=st.integers(0, 1000),
+)
+def test_runs_of_arrays_have_the_bits_of_tensors(
+    step: tuple[int, int, int], runs: list[tuple[int, int]], draw: int
+) -> None:
+    place, sizes = np.array(runs).T
+    numbers = np.concatenate([np.arange(size) for size in sizes])
+    wanted = counter_uniform(
+        *step, torch.from_numpy(place.repeat(sizes)), torch.from_numpy(numbers), draw
+    )
+    found = uniform_runs(*step, place, sizes, draw)
+    assert found.dtype == np.float32
+    assert found.tobytes() == wanted.numpy().tobytes()
 
 
 @given(st.integers(0, MASK))

@@ -1,12 +1,17 @@
 """A run from a store to a measured checkpoint, and what may not change it."""
 
+import functools
 import json
 import logging
+import math
+import re
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -347,3 +352,100 @@ def test_a_run_learns_what_can_be_learned(trained):
     losses = [r["val_loss"] for r in read_log(folder.metrics).records if "val_loss" in r]
     assert losses[-1] < losses[0]
     assert result.metrics[0].value > 0.7
+
+
+STILL = {
+    "dropout": 0.0,
+    "head_dropout": 0.0,
+    "joined_dropout": 0.0,
+    "input_dropout": 0.0,
+    "logvar_min": -61.0,
+    "logvar_max": -60.0,
+    "prior": "standard",
+    "precision": "64",
+}
+
+
+def test_a_step_of_batches_under_a_budget_equals_one_batch_of_the_same_subjects(
+    store, settings, tmp_path
+):
+    cuts = [
+        {"batch_size": 21, "gradient_accumulation_steps": 1},
+        {"max_elements_per_batch": 40, "gradient_accumulation_steps": 99},
+        {"max_elements_per_batch": 25, "gradient_accumulation_steps": 99, "batching": "length"},
+    ]
+    runs = [
+        final_weights(settings(**STILL, **cut, output_dir=str(tmp_path / str(number))), store)
+        for number, cut in enumerate(cuts)
+    ]
+    for name, tensor in runs[0].items():
+        for other in runs[1:]:
+            torch.testing.assert_close(tensor, other[name], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("batching", ["shuffle", "length"])
+@pytest.mark.parametrize("interval", [0.4, 1.0, 5])
+def test_a_run_under_a_budget_takes_the_steps_that_were_planned(
+    store, settings, interval, batching
+):
+    options = settings(
+        max_elements_per_batch=20,
+        max_epochs=3,
+        val_check_interval=interval,
+        batching=batching,
+        patience=0,
+    )
+    data = SetDataModule(store, store.vocabulary, options.loader, tasks=("death",), seed=0)
+    batches = [len(list(data.train_dataloader())) for _ in range(3)]
+    assert batching == "length" or len(set(batches)) > 1
+    result, records, folder = run(options, store)
+    planned = sum(math.ceil(count / 2) for count in batches)
+    assert read(folder.last).header.planned_steps == planned
+    assert (result.steps, result.epochs, result.stopped) == (planned, 3, "3 epochs done")
+    ends = np.cumsum([math.ceil(count / 2) for count in batches]).tolist()
+    steps = [record.step for record in records if isinstance(record, Validated)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == planned
+    if interval == 1.0:
+        assert steps == ends
+
+
+def test_a_run_under_a_budget_says_how_many_subjects_a_batch_holds(store, settings, caplog):
+    with caplog.at_level(logging.WARNING):
+        _, records, folder = run(settings(max_elements_per_batch=45, max_epochs=1), store)
+    pattern = r"up to 45 elements, mean (\d\.\d) subjects \(\d to \d\), (\d+) an epoch"
+    mean, batches = re.fullmatch(pattern, records[0].batches).groups()
+    assert float(mean) == pytest.approx(21 / int(batches), abs=0.05)
+    assert list(folder.checkpoints.glob(f"final_*_bs={round(21 / int(batches))}.ckpt"))
+    assert folder.best()
+    assert "single subject" not in caplog.text
+    assert run(settings(max_steps=1, name="fixed"), store)[1][0].batches == ""
+
+
+def test_batches_of_mostly_one_subject_are_said(store, settings, caplog):
+    with caplog.at_level(logging.WARNING):
+        run(settings(max_elements_per_batch=12, max_steps=2), store)
+    assert re.search(r"\d+ % of batches hold a single subject", caplog.text)
+
+
+@pytest.mark.parametrize("interval", [0.4, 1.0])
+def test_a_run_under_a_budget_goes_on_exactly_from_any_validation(
+    store, settings, tmp_path, monkeypatch, interval
+):
+    options = {"max_elements_per_batch": 20, "max_epochs": 3, "val_check_interval": interval}
+    kept = []
+
+    def keep(record):
+        if isinstance(record, Validated):
+            (last,) = tmp_path.glob("whole/*/*/checkpoints/last.ckpt")
+            kept.append(shutil.copy(last, tmp_path / f"{record.step}.ckpt"))
+
+    fit(settings(**options, output_dir=str(tmp_path / "whole")), store, keep)
+    (final,) = tmp_path.glob("whole/*/*/checkpoints/final_*")
+    whole, train = read(final).payload["state_dict"], pl.Trainer.fit
+    for number, checkpoint in enumerate(kept[:-1]):
+        resumed = functools.partialmethod(train, ckpt_path=str(checkpoint), weights_only=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(pl.Trainer, "fit", resumed)
+            again = settings(**options, output_dir=str(tmp_path / f"again{number}"))
+            assert_same_bits(whole, final_weights(again, store))

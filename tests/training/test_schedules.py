@@ -47,8 +47,10 @@ def test_no_two_micro_batches_share_a_dropout_seed():
 
 
 def test_planned_steps_count_the_smaller_last_step_of_an_epoch():
-    assert planned_steps(175, 2, 10, None) == 880
-    assert planned_steps(175, 2, 10, 100) == 100
+    assert planned_steps([175] * 10, 2, None) == (880, 10)
+    assert planned_steps([175] * 10, 2, 100) == (100, 2)
+    assert planned_steps([7, 8, 9], 2, None) == (13, 3)
+    assert planned_steps([7, 8, 9], 2, 4) == (4, 1)
 
 
 @pytest.mark.parametrize(

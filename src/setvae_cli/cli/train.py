@@ -38,6 +38,8 @@ def run(settings: TrainSettings, output: Output) -> None:
     options.check_workers("--num-workers", settings.loader.num_workers)
     if settings.loader.use_dynamic_padding:
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
+    if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
+        output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
     if settings.data is None:
         subjects = numbers.count(settings.source.subjects)
         output.say(f"No --data: training on the built-in simulated cohort ({subjects} subjects).")
@@ -84,7 +86,8 @@ class TrainingView:
         match record:
             case records.RunStarted():
                 self._output.end_progress()
-                self._output.facts(asdict(record).items())
+                facts = asdict(record).items()
+                self._output.facts((name, value) for name, value in facts if value)
                 self._configuration()
                 self._output.say()
             case records.Progress():

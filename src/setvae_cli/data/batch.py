@@ -20,6 +20,8 @@ from jaxtyping import Bool, Float, Int, Int32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+MOST_ROWS = 32_768
+
 
 def _map_tensors(value: Any, function: Any) -> Any:
     if isinstance(value, Tensor):
@@ -32,38 +34,70 @@ def _map_tensors(value: Any, function: Any) -> Any:
     return value
 
 
+class _PickledAsArrays:
+    """Pickles tensors by value.
+
+    Torch would hand each of the thirty tensors of a batch to another process as shared memory of
+    its own, which takes 8 ms a batch and a file descriptor each; a batch is some 100 kB.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: value.cpu().numpy() if isinstance(value, Tensor) else value
+            for name, value in self.__dict__.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            self.__dict__[name] = (
+                torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            )
+
+
 @dataclass(frozen=True)
-class Bucket:
+class Bucket(_PickledAsArrays):
     """Groups of similar length, padded to one width.
 
     Attributes:
         groups: Which group each row is (a set, or a subject).
-        index: Packed position of each cell; a padded cell repeats a real position.
+        width: Cells of a row.
         mask: True where data is real; None when the bucket has no padding.
     """
 
     groups: Int64[Tensor, "rows"]
-    index: Int64[Tensor, "rows width"]
+    width: int
     mask: Bool[Tensor, "rows width"] | None
+
+    @property
+    def cells(self) -> int:
+        """Cells of all rows."""
+        return len(self.groups) * self.width
 
 
 @dataclass(frozen=True)
-class Rectangles:
+class Rectangles(_PickledAsArrays):
     """A partition of all groups into buckets, and the way back to packed order.
 
     Attributes:
         buckets: Every group is in exactly one bucket.
+        cells: Packed position of each cell of the concatenated, flattened buckets; a padded cell
+            repeats a real position.
         inverse: For each packed item, its position in the concatenated, flattened buckets.
         group_inverse: For each group, its row in the concatenated buckets.
+        offsets: Packed position of each group's first item, and the end of the last.
+        longest: Items of the longest group.
     """
 
     buckets: tuple[Bucket, ...]
+    cells: Int64[Tensor, "cells"]
     inverse: Int64[Tensor, "items"]
     group_inverse: Int64[Tensor, "groups"]
+    offsets: Int64[Tensor, "groups_and_one"]
+    longest: int
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(_PickledAsArrays):
     """Sizes, rectangles and identity of a batch, all known in the loader.
 
     Attributes:
@@ -98,7 +132,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class SetBatch:
+class SetBatch(_PickledAsArrays):
     """Subjects as sequences of sets of elements, ragged and packed.
 
     Attributes:
@@ -164,15 +198,16 @@ def make_plan(
             step of its own.
     """
     of_set, of_subject = set_sizes.numpy(), sets_per_subject.numpy()
-    subjects, sets, elements = len(of_subject), len(of_set), int(of_set.sum())
+    subjects, sets = len(of_subject), len(of_set)
+    element_set = np.arange(sets).repeat(of_set)
     return Plan(
         subjects=subjects,
         sets=sets,
-        elements=elements,
-        element_set=torch.from_numpy(np.repeat(np.arange(sets), of_set)),
-        set_subject=torch.from_numpy(np.repeat(np.arange(subjects), of_subject)),
-        set_start=torch.from_numpy(np.cumsum(of_set) - of_set),
-        subject_start=torch.from_numpy(np.cumsum(of_subject) - of_subject),
+        elements=len(element_set),
+        element_set=torch.from_numpy(element_set),
+        set_subject=torch.from_numpy(np.arange(subjects).repeat(of_subject)),
+        set_start=torch.from_numpy(of_set.cumsum() - of_set),
+        subject_start=torch.from_numpy(of_subject.cumsum() - of_subject),
         by_set=rectangles(set_sizes) if with_sets else None,
         by_subject=rectangles(sets_per_subject),
         epoch=epoch,
@@ -183,55 +218,75 @@ def make_plan(
     )
 
 
-def rectangles(sizes: Int64[Tensor, "groups"], *, max_waste: float = 0.15) -> Rectangles:
-    """Sort groups by size into buckets so that each wastes at most a share of its cells.
+def rectangles(sizes: Int64[Tensor, "groups"], *, max_waste: float = 0.2) -> Rectangles:
+    """Sort groups by size into buckets in which attention wastes at most a share of its work.
 
     Args:
-        sizes: Items in each group, at least 1, in packed order.
-        max_waste: Largest share of padded cells in a bucket.
+        sizes: Items in each group, at least 1, in packed order; at least one group.
+        max_waste: Largest share of a bucket's pairs of cells that hold padding.
 
     Returns:
         The buckets, sorted by width. Groups of size 1 are always alone in theirs.
     """
     size = sizes.numpy()
-    order = np.argsort(size, kind="stable")
-    starts = np.cumsum(size) - size
-    inverse, offset = np.empty(int(size.sum()), dtype=np.int64), 0
-    buckets = []
-    for first, last in _bucket_bounds(size[order], max_waste):
-        groups = order[first:last]
-        widths = size[groups, None]
-        cell = np.arange(widths[-1, 0])
-        index = starts[groups, None] + np.minimum(cell, widths - 1)
-        flat = np.arange(offset, offset + index.size).reshape(index.shape)
-        mask = None if widths[0] == widths[-1] else cell < widths
-        inverse[index if mask is None else index[mask]] = flat if mask is None else flat[mask]
-        buckets.append(
-            Bucket(
-                torch.from_numpy(groups),
-                torch.from_numpy(index),
-                None if mask is None else torch.from_numpy(mask),
-            )
-        )
-        offset += index.size
+    order = size.argsort(kind="stable")
+    offsets = np.zeros(len(size) + 1, dtype=np.int64)
+    size.cumsum(out=offsets[1:])
+    ascending, starts = size[order], offsets[:-1]
+    bounds = _bucket_bounds(ascending, max_waste)
+    # Cells of all buckets at once: with few groups, the number of calls is what a plan costs.
+    width = ascending[[last - 1 for _, last in bounds]].repeat([b - a for a, b in bounds])
+    row_start = width.cumsum() - width
+    ends = offsets[1:][order].repeat(width)
+    index = (starts[order] - row_start).repeat(width)
+    index += np.arange(len(index))
+    real = index < ends
+    np.minimum(index, ends - 1, out=index)
     group_inverse = np.empty_like(order)
     group_inverse[order] = np.arange(len(order))
-    return Rectangles(tuple(buckets), torch.from_numpy(inverse), torch.from_numpy(group_inverse))
+    inverse = (row_start[group_inverse] - starts).repeat(size)
+    inverse += np.arange(len(inverse))
+    buckets, cell = [], 0
+    for first, last in bounds:
+        rows, wide = last - first, int(width[first])
+        mask = None
+        if ascending[first] != wide:
+            mask = torch.from_numpy(real[cell : cell + rows * wide].reshape(rows, wide))
+        buckets.append(Bucket(torch.from_numpy(order[first:last]), wide, mask))
+        cell += rows * wide
+    return Rectangles(
+        buckets=tuple(buckets),
+        cells=torch.from_numpy(index),
+        inverse=torch.from_numpy(inverse),
+        group_inverse=torch.from_numpy(group_inverse),
+        offsets=torch.from_numpy(offsets),
+        longest=int(ascending[-1]),
+    )
 
 
 def _bucket_bounds(ascending: NDArray[np.int64], max_waste: float) -> list[tuple[int, int]]:
     """Greedy bounds over the distinct sizes, ascending: extend while the waste stays in bounds."""
-    bounds, first, items, place, narrowest = [], 0, 0, 0, 0
-    starts = np.flatnonzero(np.diff(ascending, prepend=0))
-    sizes, counts = ascending[starts], np.diff(starts, append=len(ascending))
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        grown_items, cells = items + size * count, size * (place + count - first)
-        if place > first and (narrowest == 1 or cells - grown_items > max_waste * cells):
-            bounds.append((first, place))
-            first, grown_items = place, size * count
-        if first == place:
+    changes = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
+    starts = [0, *changes.tolist()]
+    bounds, first, pairs, narrowest = [], 0, 0, 0
+    for size, start, end in zip(
+        ascending[starts].tolist(), starts, [*starts[1:], len(ascending)], strict=True
+    ):
+        own = size * size * (end - start)
+        of_cells = size * size * (end - first)
+        if start > first and (narrowest == 1 or of_cells - pairs - own > max_waste * of_cells):
+            bounds.append((first, start))
+            first, pairs = start, 0
+        if first == start:
             narrowest = size
-        items, place = grown_items, place + count
-    if place > first:
-        bounds.append((first, place))
-    return bounds
+        pairs += own
+    return _split_rows([*bounds, (first, len(ascending))])
+
+
+def _split_rows(bounds: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Attention kernels of a GPU take no more than 65 535 rows at once."""
+    return [
+        (begin, min(begin + MOST_ROWS, last))
+        for first, last in bounds
+        for begin in range(first, last, MOST_ROWS)
+    ]

@@ -19,13 +19,13 @@ from setvae_cli.data.batch import SetBatch, make_plan
 from setvae_cli.data.gather import (
     Truncate,
     Windows,
+    by_shard,
     find_windows,
     gather,
     only,
     random_windows,
-    ranges,
 )
-from setvae_cli.data.noise import counter_uniform
+from setvae_cli.data.noise import uniform_runs
 from setvae_cli.data.sampler import BatchRequest
 from setvae_cli.data.standardise import Standardiser
 from setvae_cli.errors import InputError
@@ -44,7 +44,8 @@ class SetDataset(Dataset[SetBatch]):
     """Some rows of a store, standardised for one model.
 
     An index is a `BatchRequest`, so that a loader with `batch_size=None` yields whole batches.
-    It pickles as the path of its store, its rows and its settings.
+    It pickles as the path of its store, its rows and its settings, and how its standardiser
+    differs from that of the store's own vocabulary. A batch leaves nothing behind in it.
 
     Attributes:
         rows: Row numbers in rows.parquet, ascending; positions in the dataset are places here.
@@ -104,11 +105,19 @@ class SetDataset(Dataset[SetBatch]):
         state = {name: value for name, value in self.__dict__.items() if name not in cached}
         chosen = np.zeros(len(self._store), dtype=bool)
         chosen[self.rows] = True
-        return state | {"rows": np.packbits(chosen)}
+        own = Standardiser.between(self._store.vocabulary, self._store.vocabulary)
+        return state | {
+            "rows": np.packbits(chosen),
+            "_standardise": self._standardise.beside(own),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rows = np.flatnonzero(np.unpackbits(state["rows"])).astype(np.int64)
-        self.__dict__.update(state | {"rows": rows})
+        vocabulary = state["_store"].vocabulary
+        own = Standardiser.between(vocabulary, vocabulary)
+        self.__dict__.update(
+            state | {"rows": rows, "_standardise": own.changed(state["_standardise"])}
+        )
 
     @property
     def n_elements(self) -> NDArray[np.int64]:
@@ -142,7 +151,7 @@ class SetDataset(Dataset[SetBatch]):
 
     def _random_windows(self, windows: Windows, request: BatchRequest) -> Windows:
         assert self._limit is not None
-        draws = self._uniform(request, request.places, np.zeros_like(request.places), WINDOW_DRAW)
+        draws = self._uniform(request, np.ones_like(request.places), WINDOW_DRAW)
         return random_windows(self._store, windows, draws, limit=self._limit)
 
     def _gather(self, windows: Windows, items: Array) -> Packed:
@@ -154,7 +163,8 @@ class SetDataset(Dataset[SetBatch]):
         nothing = np.diff(known.row_offsets) == 0
         if not nothing.any():
             return known
-        windows = windows.replaced(nothing, self._latest_windows().take(items))
+        latest = find_windows(self._store, self.rows[items], limit=self._limit, truncate="latest")
+        windows = windows.replaced(nothing, latest)
         packed = gather(self._store, windows)
         return only(packed, self._standardise.key[packed.keys] >= 0)
 
@@ -167,26 +177,24 @@ class SetDataset(Dataset[SetBatch]):
         A subject that would lose everything keeps everything.
         """
         ends = packed.set_offsets[packed.row_offsets]
-        counts = np.diff(ends)
-        rate = self._uniform(request, request.places, np.zeros_like(counts), HIDE_RATE_DRAW)
-        places = np.repeat(request.places, counts)
-        draws = self._uniform(request, places, ranges(np.zeros_like(counts), counts), HIDE_DRAW)
-        visible = draws >= np.repeat(rate * np.float32(self._hide_rate), counts)
-        gone = np.add.reduceat(visible, ends[:-1], dtype=np.int64) == 0
-        return np.asarray(visible | np.repeat(gone, counts))
+        counts = ends[1:] - ends[:-1]
+        rate = self._uniform(request, np.ones_like(counts), HIDE_RATE_DRAW)
+        visible = self._uniform(request, counts, HIDE_DRAW) >= (
+            rate * np.float32(self._hide_rate)
+        ).repeat(counts)
+        left = np.logical_or.reduceat(visible, ends[:-1])
+        return np.asarray(visible if left.all() else visible | (~left).repeat(counts))
 
-    def _uniform(self, request: BatchRequest, places: Array, index: Array, draw: int) -> Array:
-        place, number = torch.from_numpy(places), torch.from_numpy(index)
-        uniform = counter_uniform(
-            self._seed, request.epoch, request.batch, place, number, draw=draw
-        )
-        return np.asarray(uniform.numpy())
+    def _uniform(self, request: BatchRequest, sizes: Array, draw: int) -> Array:
+        """As many numbers in [0, 1) of each subject as its size says."""
+        place = request.places
+        return uniform_runs(self._seed, request.epoch, request.batch, place, sizes, draw=draw)
 
     def _assemble(self, packed: Packed, request: BatchRequest) -> SetBatch:
         keys, values, mask = self._standardise(packed.keys, packed.values)
-        labels = torch.from_numpy(self.labels[request.rows])
-        set_sizes = torch.from_numpy(np.diff(packed.set_offsets))
-        sets_per_subject = torch.from_numpy(np.diff(packed.row_offsets))
+        labels = self.labels[request.rows]
+        set_sizes = torch.from_numpy(packed.set_offsets[1:] - packed.set_offsets[:-1])
+        sets_per_subject = torch.from_numpy(packed.row_offsets[1:] - packed.row_offsets[:-1])
         plan = make_plan(
             set_sizes,
             sets_per_subject,
@@ -205,8 +213,8 @@ class SetDataset(Dataset[SetBatch]):
             positions=torch.from_numpy(packed.positions),
             sets_per_subject=sets_per_subject,
             rows=torch.from_numpy(self.rows[request.rows]),
-            labels=labels,
-            label_mask=labels >= 0,
+            labels=torch.from_numpy(labels),
+            label_mask=torch.from_numpy(labels >= 0),
             plan=plan,
         )
 
@@ -235,8 +243,7 @@ class SetDataset(Dataset[SetBatch]):
     def _known_in(self, windows: Windows) -> Array:
         """How many events of each window have a code that the model knows."""
         known = np.zeros(len(windows.shard), dtype=np.int64)
-        for number in np.unique(windows.shard).tolist():
-            mine = np.flatnonzero(windows.shard == number)
+        for number, mine in by_shard(windows.shard):
             seen = self._standardise.key[self._store.shard(number).keys] >= 0
             before = np.concatenate(([0], np.cumsum(seen)))
             first = windows.first[mine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,8 +67,7 @@ def find_windows(
     """
     shards, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
     parts = np.zeros((4, len(rows)), dtype=np.int64)
-    for number in np.unique(shards).tolist():
-        mine = np.flatnonzero(shards == number)
+    for number, mine in by_shard(shards):
         shard = store.shard(number)
         first = shard.row_offsets[inside[mine]].astype(np.int64)
         end = shard.row_offsets[inside[mine] + 1].astype(np.int64)
@@ -93,42 +93,69 @@ def random_windows(
         limit: Elements a subject.
     """
     parts = np.stack((windows.first_set, windows.n_sets, windows.first, windows.n_elements))
-    long = windows.n_elements > limit
-    for number in np.unique(windows.shard[long]).tolist():
-        mine = np.flatnonzero(long & (windows.shard == number))
-        offsets = store.shard(number).set_offsets
+    long = np.flatnonzero(windows.n_elements > limit)
+    for number, place in by_shard(windows.shard[long]):
+        mine, starts = long[place], store.shard(number).set_offsets
         first, end = parts[0, mine], parts[0, mine] + parts[1, mine]
-        last, _ = _fit(offsets, first, end, limit, "latest")
+        last, _ = _fit(starts, first, end, limit, "latest")
         begin = first + np.floor(draws[mine] * (last - first + 1)).astype(np.int64)
-        begin, stop = _fit(offsets, np.minimum(begin, last), end, limit, "earliest")
-        size = np.minimum(offsets[stop] - offsets[begin], limit)
-        parts[:, mine] = begin, stop - begin, offsets[begin], size
+        begin, stop = _fit(starts, np.minimum(begin, last), end, limit, "earliest")
+        size = np.minimum(starts[stop] - starts[begin], limit)
+        parts[:, mine] = begin, stop - begin, starts[begin], size
     return Windows(windows.shard, *parts)
 
 
+def by_shard(shards: Array) -> Iterator[tuple[int, Array]]:
+    """Each shard that occurs, ascending, and the places where it does."""
+    order = shards.argsort(kind="stable")
+    numbers, starts = np.unique(shards[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=False):
+        yield number, order[start:end]
+
+
 def gather(store: Store, windows: Windows) -> Packed:
-    """The events of some windows, in their order, copied out of the shards."""
-    rows, ends = _ends(windows.n_sets), _ends(windows.n_elements)
-    shards = np.unique(windows.shard).tolist()
-    if len(shards) == 1:
-        return _gather_shard(store.shard(shards[0]), windows, rows, ends)
-    axes = store.shard(shards[0]).positions.shape[1]
-    keys, values = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.float32)
-    positions, sizes = np.empty((rows[-1], axes), np.float32), np.empty(rows[-1], np.int64)
-    for number in shards:
-        mine = np.flatnonzero(windows.shard == number)
-        some = windows.take(mine)
-        part = _gather_shard(store.shard(number), some, _ends(some.n_sets), _ends(some.n_elements))
-        elements, sets = ranges(ends[mine], some.n_elements), ranges(rows[mine], some.n_sets)
-        keys[elements], values[elements] = part.keys, part.values
-        positions[sets], sizes[sets] = part.positions, np.diff(part.set_offsets)
-    return Packed(rows, _ends(sizes), positions, keys, values)
+    """The events of some windows, in their order, copied out of the shards.
+
+    One slice a subject, joined: a copy of memory, where indices of every element would be made and
+    followed. The first and the last element may cut a single long set.
+    """
+    rows, ends = offsets(windows.n_sets), offsets(windows.n_elements)
+    shards = [store.shard(number) for number in windows.shard.tolist()]
+    sets = _slices(windows.first_set, windows.n_sets)
+    elements = _slices(windows.first, windows.n_elements)
+    set_offsets = np.empty(rows[-1] + 1, dtype=np.int64)
+    parts = [shard.set_offsets[part] for shard, part in zip(shards, sets, strict=True)]
+    np.concatenate(parts, out=set_offsets[:-1])
+    set_offsets[:-1] += (ends[:-1] - windows.first).repeat(windows.n_sets)
+    set_offsets[-1] = ends[-1]
+    return Packed(
+        rows,
+        set_offsets,
+        np.concatenate([shard.positions[part] for shard, part in zip(shards, sets, strict=True)]),
+        np.concatenate([shard.keys[part] for shard, part in zip(shards, elements, strict=True)]),
+        np.concatenate([shard.values[part] for shard, part in zip(shards, elements, strict=True)]),
+    )
 
 
 def only(packed: Packed, keep: NDArray[np.bool_]) -> Packed:
     """Leave out elements, and sets that become empty; subjects stay."""
     rows, sets, filled = keep_elements(keep, packed.row_offsets, packed.set_offsets)
-    return Packed(rows, sets, packed.positions[filled], packed.keys[keep], packed.values[keep])
+    chosen = keep.nonzero()[0]  # taken by number: half the time of taking by a mask
+    return Packed(
+        rows, sets, packed.positions[filled], packed.keys.take(chosen), packed.values.take(chosen)
+    )
+
+
+def offsets(sizes: Array) -> Array:
+    """First item of each range, and the end, when ranges of these sizes are joined.
+
+    >>> offsets(np.array([2, 3])).tolist()
+    [0, 2, 5]
+    """
+    ends = np.zeros(len(sizes) + 1, dtype=np.int64)
+    sizes.cumsum(out=ends[1:])
+    return ends
 
 
 def ranges(starts: Array, sizes: Array) -> Array:
@@ -137,21 +164,13 @@ def ranges(starts: Array, sizes: Array) -> Array:
     >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]
     """
-    ends = np.cumsum(sizes)
-    return np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+    index: Array = (starts - (sizes.cumsum() - sizes)).repeat(sizes)
+    index += np.arange(len(index))
+    return index
 
 
-def _gather_shard(shard: Packed, windows: Windows, rows: Array, ends: Array) -> Packed:
-    """Windows of one shard; the first and the last element may cut a single long set."""
-    element = ranges(windows.first, windows.n_elements)
-    chosen = ranges(windows.first_set, windows.n_sets)
-    offsets = np.empty(rows[-1] + 1, dtype=np.int64)
-    shift = np.repeat(ends[:-1] - windows.first, windows.n_sets)
-    np.add(shard.set_offsets[chosen], shift, out=offsets[:-1])
-    offsets[-1] = ends[-1]
-    return Packed(
-        rows, offsets, shard.positions[chosen], shard.keys[element], shard.values[element]
-    )
+def _slices(starts: Array, sizes: Array) -> list[slice]:
+    return list(map(slice, starts.tolist(), (starts + sizes).tolist()))
 
 
 def _fit(
@@ -163,9 +182,3 @@ def _fit(
         return np.clip(fitting, first, end - 1), end
     fitting = np.searchsorted(set_offsets, set_offsets[first] + limit, side="right") - 1
     return first, np.clip(fitting, first + 1, end)
-
-
-def _ends(sizes: Array) -> Array:
-    ends = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=ends[1:])
-    return ends

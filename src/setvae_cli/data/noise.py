@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,6 +42,36 @@ def counter_uniform(
     """
     bits = _bits(_step(seed, epoch, batch, draw), place, index)
     return _shift_right(bits, 40).float() * 2.0**-24
+
+
+def uniform_runs(
+    seed: int,
+    epoch: int,
+    batch: int,
+    place: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    draw: int,
+) -> NDArray[np.float32]:
+    """The numbers 0, 1, ... of each place, as many as its size: the bits of `counter_uniform`.
+
+    For a loader: numpy hashes a batch in place, in a third of the time that torch takes for it.
+
+    Args:
+        seed, epoch, batch, place, draw: As for `counter_uniform`.
+        sizes: How many numbers of each place, int64 [subjects].
+
+    Returns:
+        Uniform numbers in [0, 1), float32 [sum of sizes].
+    """
+    step = np.uint64(_step(seed, epoch, batch, draw))
+    subject = _mix_array(place.astype(np.uint64) * _GOLDEN + step)
+    starts = (sizes.cumsum() - sizes).astype(np.uint64)
+    bits = np.arange(sizes.sum(), dtype=np.uint64)
+    bits *= _GOLDEN
+    bits += (subject - starts * _GOLDEN).repeat(sizes)
+    bits = _mix_array(bits)
+    bits >>= 40
+    return bits.astype(np.float32) * np.float32(2.0**-24)
 
 
 def _uncompiled(function: F) -> F:
@@ -96,6 +128,17 @@ def _mix(x: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
     x = (x ^ _shift_right(x, 30)) * _signed(_FIRST)
     x = (x ^ _shift_right(x, 27)) * _signed(_SECOND)
     return x ^ _shift_right(x, 31)
+
+
+def _mix_array(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The same hash, in place: unsigned integers shift logically and wrap by themselves."""
+    shifted = x >> 30
+    x ^= shifted
+    x *= _FIRST
+    x ^= np.right_shift(x, 27, out=shifted)
+    x *= _SECOND
+    x ^= np.right_shift(x, 31, out=shifted)
+    return x
 
 
 def _shift_right(x: Int64[Tensor, "*shape"], bits: int) -> Int64[Tensor, "*shape"]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from setvae_cli.settings.base import Settings
+from setvae_cli.settings.benchmark import CtSettings, MeasureSettings, TriedLoaderSettings
 from setvae_cli.settings.fields import FlatField, flat_fields
 from setvae_cli.settings.model import ModelSettings
 from setvae_cli.settings.objective import ObjectiveSettings
@@ -19,15 +21,24 @@ from setvae_cli.settings.run import LoaderSettings, RunSettings
 
 
 class CommandSettings(Settings):
-    """Sections inside, one flat list of options outside (YAML, environment, command line)."""
+    """Sections inside, one flat list of options outside (YAML, environment, command line).
+
+    Attributes:
+        command: Its name.
+        listed: Sections of which help lists these options only; the others are accepted unseen.
+    """
 
     command: ClassVar[str]
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @classmethod
     @cache
     def fields(cls) -> dict[str, FlatField]:
         """Every option of this command by its flat name."""
-        return flat_fields(cls)
+        return {
+            name: replace(field, unlisted=name not in cls.listed.get(field.section or "", (name,)))
+            for name, field in flat_fields(cls).items()
+        }
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
@@ -64,11 +75,25 @@ class PrecomputeSettings(CommandSettings):
         json_schema_extra={"positional": True},
     )
     out: Path | None = Field(None, description="Folder of the store that is written.")
-    workers: int | None = Field(
-        None, ge=1, description="Processes that read and pack; default: one a usable core."
+    workers: str | None = Field(
+        None,
+        description="Processes that read and pack, or the address of a Dask scheduler "
+        "(tcp://HOST:PORT, needs the dask extra); default: one a usable core, and one for what "
+        "is read in half a second.",
     )
     source: SourceSettings = Field(default_factory=SourceSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @field_validator("workers")
+    @classmethod
+    def _count_or_address(cls, given: str | None) -> str | None:
+        number = given is not None and given.isdecimal() and int(given) > 0
+        if given is None or number or "://" in given:
+            return given
+        raise ValueError(
+            "must be at least 1 process, or the address of a Dask scheduler; "
+            "give a number, or tcp://HOST:PORT"
+        )
 
 
 class TrainSettings(CommandSettings):
@@ -91,4 +116,50 @@ class TrainSettings(CommandSettings):
     run: RunSettings = Field(default_factory=RunSettings)
 
 
-COMMANDS: tuple[type[CommandSettings], ...] = (PrecomputeSettings, TrainSettings)
+class BenchmarkLoaderSettings(CommandSettings):
+    """`setvae benchmark-loader`: which loader settings suit this data and this machine."""
+
+    command: ClassVar[str] = "benchmark-loader"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "model": ("preset",),
+        "objective": (),
+        "optimizer": (),
+        "run": ("output_dir", "seed", "precision", "device", "threads"),
+    }
+
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, or raw input that is precomputed once; default: a built-in cohort.",
+        json_schema_extra={"spellings": ["--data-dir"]},
+    )
+    measure: MeasureSettings = Field(default_factory=MeasureSettings)
+    loader: TriedLoaderSettings = Field(default_factory=TriedLoaderSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
+    ct: CtSettings = Field(default_factory=CtSettings)
+
+    def training(self, batch_size: int, workers: int) -> TrainSettings:
+        """The training settings of one configuration."""
+        loader = self.loader.model_dump() | {"batch_size": batch_size, "num_workers": workers}
+        return TrainSettings(
+            data=self.data,
+            source=self.source,
+            store=self.store,
+            model=self.model,
+            objective=self.objective,
+            optimizer=self.optimizer,
+            loader=LoaderSettings.model_validate(loader),
+            run=self.run,
+        )
+
+
+COMMANDS: tuple[type[CommandSettings], ...] = (
+    PrecomputeSettings,
+    TrainSettings,
+    BenchmarkLoaderSettings,
+)

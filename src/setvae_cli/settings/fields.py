@@ -21,11 +21,13 @@ class FlatField:
         name: As written in YAML; `--batch-size` and `SETVAE_BATCH_SIZE` follow from it.
         section: The section that holds it; None for the command's own fields.
         info: The pydantic field.
+        unlisted: Whether the command accepts it without saying so in its help.
     """
 
     name: str
     section: str | None
     info: FieldInfo
+    unlisted: bool = False
 
     @property
     def option(self) -> str:
@@ -64,6 +66,11 @@ class FlatField:
         return get_origin(self.type) is tuple and get_args(self.type)[-1] is Ellipsis
 
     @property
+    def numbers(self) -> bool:
+        """Whether it is a list of whole numbers, which one mention may give with commas."""
+        return self.repeated and get_args(self.type)[0] is int
+
+    @property
     def length(self) -> int:
         """How many values one mention takes, written with commas when more than one."""
         fixed = get_origin(self.type) is tuple and not self.repeated
@@ -75,13 +82,14 @@ class FlatField:
         if self.choices:
             return "|".join(self.choices)
         if get_origin(self.type) is tuple:
-            return ",".join([WORDS[get_args(self.type)[0]]] * self.length)
+            word = WORDS[get_args(self.type)[0]]
+            return f"{word},..." if self.numbers else ",".join([word] * self.length)
         return WORDS.get(self.type, "text")
 
     @property
     def hidden(self) -> bool:
         """Whether help leaves it out."""
-        return bool(self._extra.get("hidden", False))
+        return self.unlisted or bool(self._extra.get("hidden", False))
 
     @property
     def positional(self) -> bool:
@@ -92,6 +100,11 @@ class FlatField:
     def spellings(self) -> tuple[str, ...]:
         """Further option names, as the original had them."""
         return tuple(self._extra.get("spellings", ()))
+
+    @property
+    def current(self) -> str:
+        """How it is written today; empty for what only the original had."""
+        return str(self._extra.get("current", self.option))
 
     @property
     def _members(self) -> tuple[object, ...]:

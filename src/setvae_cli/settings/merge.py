@@ -165,6 +165,8 @@ def _plain(field: FlatField, value: Any) -> Any:
     YAML reads `32` as a number and `yes` as a flag; pydantic would refuse the first where a word
     is due and take the second for 1.
     """
+    if isinstance(value, list) and field.numbers:
+        value = ",".join(map(str, value))
     if isinstance(value, str):
         if field.optional and value.strip().lower() in ("none", "null"):
             return None

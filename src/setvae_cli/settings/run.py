@@ -16,6 +16,12 @@ class LoaderSettings(Settings):
     """How subjects become batches."""
 
     batch_size: int = Field(4, ge=1, description="Subjects a micro-batch and device.")
+    max_elements_per_batch: int | None = Field(
+        None,
+        ge=1,
+        description="As many whole subjects a micro-batch and device as have so many elements "
+        "together, in place of --batch-size; a larger subject is a batch of its own.",
+    )
     gradient_accumulation_steps: int = Field(2, ge=1, description="Micro-batches a step.")
     max_sequence_length: int | None = Field(
         1000, ge=1, description="Elements a subject, in whole sets; `none` for no limit."

@@ -32,15 +32,16 @@ from setvae_cli.runs.manifest import describe_run
 from setvae_cli.runs.model import build_untrained, load_model
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
+from setvae_cli.training.cadence import Cadence
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
 from setvae_cli.training.header import build_header
 from setvae_cli.training.keeper import Keeper
 from setvae_cli.training.machine import Machine, resolve
 from setvae_cli.training.module import SetVAEModule, metric_tag
+from setvae_cli.training.planned import Planned, plan_run
 from setvae_cli.training.pulse import Pulse
 from setvae_cli.training.records import Result, RunStarted, Stopped
 from setvae_cli.training.scalars import ScalarLog
-from setvae_cli.training.schedules import planned_steps, validation_interval
 from setvae_cli.training.tasks import check_splits, describe_data, predicted_tasks
 
 Sink = Callable[[object], None]
@@ -56,7 +57,7 @@ class _Run:
     header: Header
     folder: RunFolder
     data: SetDataModule
-    batches: int
+    planned: Planned
     log: ScalarLog
     sink: Sink
 
@@ -99,14 +100,8 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
         plan_sets=model.needs_set_plan,
         limit_val_batches=settings.run.limit_val_batches,
     )
-    batches = len(data.train_dataloader())
-    planned = planned_steps(
-        batches,
-        settings.loader.gradient_accumulation_steps,
-        settings.optimizer.max_epochs,
-        settings.optimizer.max_steps,
-    )
-    header = build_header(settings, store, tasks, planned_steps=planned)
+    planned = plan_run(data.train_dataloader(), settings)
+    header = build_header(settings, store, tasks, planned_steps=planned.steps)
     folder = _open_folder(settings, store, machine)
     sink(
         RunStarted(
@@ -114,6 +109,7 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
             data=describe_data(store, tasks),
             model=model.description(),
             machine=machine.describe(settings.loader.num_workers or 0),
+            batches=planned.describe(settings.loader.max_elements_per_batch),
         )
     )
     with (
@@ -122,7 +118,7 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
         torch.random.fork_rng(),
         machine.computing(),
     ):
-        run = _Run(settings, machine, header, folder, data, batches, log, sink)
+        run = _Run(settings, machine, header, folder, data, planned, log, sink)
         module = SetVAEModule(model, settings, header, log, fused=machine.fused)
         stopped, trainer = _train(run, module)
         sink(stopped)
@@ -133,7 +129,7 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
     settings = run.settings
     keeper = Keeper(
         run.folder,
-        batch_size=settings.loader.batch_size,
+        batch_size=run.planned.batch_size,
         patience=settings.optimizer.patience,
         sink=run.sink,
     )
@@ -141,7 +137,8 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
         if run.machine.device == "cpu":
             _log.warning("--compile-model takes minutes to start on a CPU; leave it out")
         module.model.compile()
-    trainer = _trainer(run, [keeper, Pulse(run.sink, run.header.planned_steps)])
+    pulse = Pulse(run.sink, run.planned.steps, run.planned.epochs)
+    trainer = _trainer(run, [Cadence(settings.run.val_check_interval), keeper, pulse])
     trainer.fit(module, datamodule=run.data)
     steps = trainer.global_step
     if keeper.selection.exhausted:
@@ -153,17 +150,15 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
 
 def _trainer(run: _Run, callbacks: list[pl.Callback]) -> pl.Trainer:
     settings = run.settings
-    accumulation = settings.loader.gradient_accumulation_steps
     return pl.Trainer(
         accelerator=run.machine.device,
         devices=1,
         precision=run.machine.precision,
         max_epochs=settings.optimizer.max_epochs,
         max_steps=run.header.planned_steps,
-        accumulate_grad_batches=accumulation,
-        val_check_interval=validation_interval(
-            settings.run.val_check_interval, run.batches, accumulation
-        ),
+        accumulate_grad_batches=settings.loader.gradient_accumulation_steps,
+        # A budget cuts each epoch into a number of batches of its own, which is asked for anew.
+        reload_dataloaders_every_n_epochs=0 if run.planned.filled is None else 1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO(), LightningEnvironment()],

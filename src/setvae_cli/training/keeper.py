@@ -25,7 +25,7 @@ class Keeper(pl.Callback):
 
     Args:
         run: Where checkpoints go.
-        batch_size: Subjects a micro-batch, for names.
+        batch_size: Subjects a micro-batch, for names; with a budget their mean, rounded.
         patience: Validations without a better one before stopping; 0: never.
         sink: Listener of records.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +21,11 @@ class Pulse(pl.Callback):
     Args:
         sink: Listener of records.
         planned: Optimizer steps of the run.
+        epochs: Epochs that they take.
     """
 
-    def __init__(self, sink: Callable[[object], None], planned: int) -> None:
-        self._sink, self._planned = sink, planned
+    def __init__(self, sink: Callable[[object], None], planned: int, epochs: int) -> None:
+        self._sink, self._planned, self._epochs = sink, planned, epochs
         self._began = self._sent = time.monotonic()
         self._began_step = self._elements = 0
 
@@ -54,7 +54,7 @@ class Pulse(pl.Callback):
         self._sink(
             Progress(
                 epoch=trainer.current_epoch + 1,
-                epochs=self._epochs(trainer),
+                epochs=self._epochs,
                 batch=batch_idx + 1,
                 batches=int(trainer.num_training_batches),
                 step=step,
@@ -66,8 +66,3 @@ class Pulse(pl.Callback):
             )
         )
         self._sent, self._elements = now, 0
-
-    def _epochs(self, trainer: pl.Trainer) -> int:
-        """Epochs until the planned steps are done."""
-        steps = math.ceil(int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
-        return min(trainer.max_epochs or 1, math.ceil(self._planned / max(steps, 1)))

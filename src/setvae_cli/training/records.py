@@ -15,19 +15,22 @@ from setvae_cli.evaluation.measures import LevelPosterior, Metric
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The head of a run, four lines ready to print.
+    """The head of a run, lines ready to print.
 
     Attributes:
         run: The run's folder, as the person can type it.
         data: Source, codes, subjects a split, positive share.
         model: Preset, parameters, latents, decoder.
         machine: Cores, GPU, precision, workers.
+        batches: With a budget of elements: the budget, subjects a batch on average and their
+            range, batches an epoch. Empty with a fixed number of subjects.
     """
 
     run: str
     data: str
     model: str
     machine: str
+    batches: str = ""
 
 
 @dataclass(frozen=True)

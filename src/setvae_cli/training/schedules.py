@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 _MASK = (1 << 64) - 1
 
@@ -54,10 +55,26 @@ def dropout_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     return state >> 1
 
 
-def planned_steps(batches: int, accumulation: int, max_epochs: int, max_steps: int | None) -> int:
-    """Optimizer steps of a run; the last step of an epoch may hold fewer micro-batches."""
-    steps = math.ceil(batches / accumulation) * max_epochs
-    return steps if max_steps is None else min(steps, max_steps)
+def planned_steps(
+    batches: Iterable[int], accumulation: int, max_steps: int | None
+) -> tuple[int, int]:
+    """Optimizer steps of a run, and the epochs they take.
+
+    Args:
+        batches: Micro-batches of each epoch; they are asked for as far as `max_steps` reaches.
+        accumulation: Micro-batches of a step; the last step of an epoch may hold fewer.
+        max_steps: Most steps; None: as many as the epochs have.
+
+    >>> planned_steps([7, 8, 7], 2, None), planned_steps([7, 8, 7], 2, 5)
+    ((12, 3), (5, 2))
+    """
+    steps = epochs = 0
+    for count in batches:
+        epochs += 1
+        steps += math.ceil(count / accumulation)
+        if max_steps is not None and steps >= max_steps:
+            return max_steps, epochs
+    return steps, epochs
 
 
 def validation_interval(interval: float, batches: int, accumulation: int) -> int:
