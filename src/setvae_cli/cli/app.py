@@ -17,6 +17,7 @@ ABOUT = "Set variational autoencoders for irregular clinical data."
 COMMANDS = {
     "precompute": "Prepare raw events once, as a store that every command reads.",
     "train": "Train on a store, on raw events, or on the built-in cohort.",
+    "benchmark-loader": "Time the training loader: how many workers suit this data.",
 }
 
 
@@ -61,7 +62,7 @@ def build(chosen: str | None) -> typer.Typer:
     app.callback()(_group)
     for name, about in COMMANDS.items():
         if name == chosen:
-            import_module(f"setvae_cli.cli.{name}").register(app)
+            import_module(f"setvae_cli.cli.{name.replace('-', '_')}").register(app)
         else:
             app.command(name, help=about)(_elsewhere)
     return app

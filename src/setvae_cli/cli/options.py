@@ -26,6 +26,7 @@ TITLES = {
     "model": "Model",
     "objective": "Objective",
     "optimizer": "Optimizer",
+    "measure": "Measurement",
     "loader": "Batches",
     "run": "Run",
 }
@@ -57,6 +58,11 @@ def register(app: typer.Typer, model: type[C], body: Callable[..., None]) -> Non
     """
     extras = [p for p in _signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
     names = {parameter.name for parameter in extras}
+    current = {
+        spelling.removeprefix("--"): field.current
+        for field in model.fields().values()
+        for spelling in (field.option, *field.spellings)
+    }
     old_spellings: list[str] = []  # filled while parsing
 
     def command(**given: Any) -> None:
@@ -65,7 +71,9 @@ def register(app: typer.Typer, model: type[C], body: Callable[..., None]) -> Non
         )
         output.receive_logs()
         for spelling in dict.fromkeys(old_spellings):
-            output.warn(f"--{spelling} is an old spelling; write --{_modern(spelling)}")
+            today = current.get(_modern(spelling), f"--{_modern(spelling)}")
+            if today:
+                output.warn(f"--{spelling} is an old spelling; write {today}")
         options = {name: given[name] for name in model.fields() if given[name] not in (None, [])}
         merged = merge(model, options=options, environment=os.environ, config=given["config"])
         if given["print_config"]:

@@ -1,6 +1,6 @@
 """The one sink: everything that a command prints goes through here.
 
-    stdout    the result: aligned text, or one JSON object with --json
+    stdout    the result: aligned text, or one JSON document with --json
     stderr    what is being done, progress, warnings
 
 On a terminal, progress is one line that is redrawn. Elsewhere it is one plain line a minute and
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from setvae_cli.cli.failures import check_signals
@@ -101,7 +101,9 @@ class Output:
             self._bar[0].stop()
             self._bar = None
 
-    def result(self, lines: Iterable[str], data: Mapping[str, Any]) -> None:
+    def result(
+        self, lines: Iterable[str], data: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> None:
         """Print the result on stdout.
 
         Args:

@@ -42,38 +42,50 @@ def run(
     DATA is a folder, an archive or a table; its layout is recognised, or named with --source.
     With --verify or --inspect it is a store that was written before.
     """
-    options.check_workers("--workers", settings.workers)
+    workers = _workers(settings.workers)
     if verify or inspect:
-        _look(_needed(settings.data, "DATA"), output, verify=verify)
+        _look(_needed(settings.data, "DATA"), output, workers, verify=verify)
     else:
-        _write(settings, output)
+        _write(settings, output, workers)
 
 
-def _look(data: str, output: Output, *, verify: bool) -> None:
+def _workers(given: str | None) -> int | str | None:
+    """A number of processes, the address of a scheduler, or None: as many as are worth it."""
+    if given is None or not given.isdecimal():
+        return given
+    options.check_workers("--workers", int(given))
+    return int(given)
+
+
+def _look(data: str, output: Output, workers: int | str | None, *, verify: bool) -> None:
     from setvae_cli.store import precompute, reader
 
     path = Path(data)
     if verify:
-        reader.verify(path)
+        reader.verify(path, workers=workers)
     summary = precompute.inspect(path)
     state = "verified" if verify else "not verified"
     output.result(store_table(summary, "store", state), plain(summary))
 
 
-def _write(settings: PrecomputeSettings, output: Output) -> None:
+def _write(settings: PrecomputeSettings, output: Output, workers: int | str | None) -> None:
     out = Path(_needed(settings.out, "--out"))
     if settings.data is None and settings.source.source != "simulated":
         raise UsageError("no DATA given", mend="name the raw data, or use --source simulated")
 
+    from setvae_cli.store.engines import keep_memory, warm_up
+
+    warm_up(workers)
     from setvae_cli.sources.recognise import open_source
     from setvae_cli.store.precompute import precompute
 
+    keep_memory()
     with placed(settings.data):
         summary = precompute(
             open_source(Path(settings.data) if settings.data else None, settings.source),
             settings.store,
             out,
-            workers=settings.workers or len(os.sched_getaffinity(0)),
+            workers=workers,
             sink=Preparation(output),
             allow_long=settings.source.allow_long,
         )
