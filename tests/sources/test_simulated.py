@@ -17,6 +17,10 @@ def cohort(subjects: int = 500, seed: int = 0) -> SimulatedSource:
     return SimulatedSource(SourceSettings(subjects=subjects, cohort_seed=seed))
 
 
+def truth_of(source: SimulatedSource) -> pa.Table:
+    return pa.concat_tables([part.read().truth for part in source.parts()])
+
+
 def rank_quality(score: np.ndarray, outcome: np.ndarray) -> float:
     """AUROC by ranks."""
     order = np.argsort(np.argsort(score)) + 1.0
@@ -37,16 +41,18 @@ def test_a_subject_does_not_depend_on_the_size_of_the_cohort() -> None:
     few = large.events.filter(pa.compute.less(large.events["subject"], 40))
     assert small.events["value"].equals(few["value"])
     assert small.events["time"].equals(few["time"])
-    labels = [cohort(size).labels().table[TASK][:40] for size in (40, 300)]
-    assert labels[0].equals(labels[1])
+    assert small.subjects.equals(large.subjects[:40])
+    assert small.truth.equals(large.truth[:40])
 
 
 def test_parts_cover_every_subject_once() -> None:
     source = cohort(610)
-    ids = [i for part in source.parts() for i in part.read().subjects["subject_id"].to_pylist()]
-    assert len(set(ids)) == len(ids) == 610
-    assert ids == source.labels().table["subject_id"].to_pylist()
-    assert ids == source.truth()["subject_id"].to_pylist()
+    read = [part.read() for part in source.parts()]
+    ids = [i for records in read for i in records.subjects["subject_id"].to_pylist()]
+    assert ids == [f"simulated-{number:07d}" for number in range(610)]
+    for records in read:
+        assert records.subjects["subject_id"].equals(records.truth["subject_id"])
+        assert records.subjects[f"label.{TASK}"].equals(records.truth["death"])
 
 
 def test_events_stand_by_subject_and_time_and_begin_at_minute_zero() -> None:
@@ -92,13 +98,13 @@ def test_values_stay_in_the_range_of_their_code_and_presence_codes_have_none() -
 
 @pytest.mark.parametrize("seed", range(3))
 def test_about_one_in_seven_dies(seed: int) -> None:
-    truth = cohort(4000, seed).truth()
+    truth = truth_of(cohort(4000, seed))
     assert 0.12 < np.mean(truth["death"].to_numpy()) < 0.165
 
 
 def test_the_truth_predicts_death_and_no_single_summary_comes_near() -> None:
     source = cohort(4000)
-    truth = source.truth()
+    truth = truth_of(source)
     death = truth["death"].to_numpy()
     assert 0.88 < rank_quality(truth["probability"].to_numpy(), death) < 0.93
     assert rank_quality(truth["severity"].to_numpy(), death) > 0.75
@@ -113,7 +119,7 @@ def test_the_truth_predicts_death_and_no_single_summary_comes_near() -> None:
 
 def test_the_sick_are_measured_more_often() -> None:
     source = cohort(1000)
-    severity = source.truth()["course"].to_pylist()
+    severity = truth_of(source)["course"].to_pylist()
     mean_course = np.array([np.mean(course) for course in severity])
     count = np.concatenate(
         [

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import operator
+import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from setvae_cli.errors import InputError, RunError
+from setvae_cli.errors import InputError, RunError, UsageError
 from setvae_cli.files import check_regular
-from setvae_cli.store.engines import map_ordered
+from setvae_cli.store import engines
+from setvae_cli.store.engines import Crew, map_ordered
 
 double = partial(operator.mul, 2)
+
+
+def process_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -44,6 +52,34 @@ def test_an_error_of_a_worker_arrives_whole(workers: int) -> None:
 def test_a_dead_worker_is_a_run_error() -> None:
     with pytest.raises(RunError, match=r"a worker process died.*fewer --workers"):
         list(map_ordered(signal.raise_signal, [signal.SIGKILL] * 3, workers=2))
+
+
+def test_short_work_stays_in_this_process_and_long_work_is_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "_PATIENCE", 0.2)
+    with Crew(None) as crew:
+        assert set(crew.map(process_after, [0.0] * 4)) == {os.getpid()}
+    with Crew(None) as crew:
+        crew._size = 2  # also where there is one core
+        first, *others = crew.map(process_after, [0.3] + [0.0] * 5)
+        assert first == os.getpid() not in others
+        assert os.getpid() not in set(crew.map(process_after, [0.0] * 3))
+
+
+def test_a_crew_ends_its_processes() -> None:
+    with Crew(2) as crew:
+        workers = set(crew.map(process_after, [0.1] * 4))
+    assert workers
+    assert not any(Path("/proc", str(worker)).exists() for worker in workers)
+
+
+def test_a_scheduler_that_cannot_be_used_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "_TIMEOUT", "1s")
+    with pytest.raises(UsageError, match=r"needs the dask extra|no Dask scheduler can be reached"):
+        list(map_ordered(double, range(5), workers="tcp://127.0.0.1:9"))
 
 
 def test_a_dask_scheduler_gives_the_same_results() -> None:

@@ -42,7 +42,9 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
     source = SimulatedSource(SourceSettings(subjects=600))
     write(source, tmp_path / "one")
     write(source, tmp_path / "two", workers=2)
+    write(source, tmp_path / "as_it_takes", workers=None)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "as_it_takes")
     assert sorted(contents(tmp_path / "one")) == [
         "manifest.json",
         "rows.parquet",
@@ -110,7 +112,7 @@ class Interrupting:
 
 def test_interrupted_work_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
     class Interrupted(TinySource):
-        def parts(self):
+        def parts(self, scratch):
             yield from super().parts()
             yield Interrupting()
 
@@ -329,7 +331,7 @@ def test_attributes_and_prediction_times_stand_in_the_rows(tmp_path: Path) -> No
 def test_a_dead_worker_leaves_nothing(tmp_path: Path) -> None:
     source = TinySource([])
     killer = SimpleNamespace(read=partial(signal.raise_signal, signal.SIGKILL))
-    source.parts = lambda: iter([killer, killer])  # type: ignore[method-assign, assignment]
+    source.parts = lambda scratch: iter([killer, killer])  # type: ignore[method-assign, assignment]
     with pytest.raises(RunError, match="a worker process died"):
         write(source, tmp_path / "store", workers=2)
     assert list(tmp_path.iterdir()) == []

@@ -43,11 +43,11 @@ def measure(
     subject, minute = _times(course, generator)
     state = 0.7 * course[subject, minute // 15, None] + 0.7 * organs[subject]
     tendency = generator.standard_normal((len(course), len(CODES)))
-    first = np.diff(subject, prepend=-1) > 0
-    present = _present(state, tendency[subject], first, generator)
-    row, code = np.nonzero(present)
+    present = _present(state, tendency, subject, generator)
+    row, code = np.divmod(np.flatnonzero(present), len(CODES))
     value = _values(state, tendency, subject, row, code, generator)
-    value = np.where(code < len(STATIC), static[subject[row], np.minimum(code, 3)], value)
+    fixed = np.flatnonzero(code < len(STATIC))
+    value[fixed] = static[subject[row[fixed]], code[fixed]]
     return Events(subject[row], minute[row], code, value)
 
 
@@ -62,26 +62,28 @@ def _times(course: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarr
 
 
 def _present(
-    state: np.ndarray, tendency: np.ndarray, first: np.ndarray, generator: np.random.Generator
+    state: np.ndarray, tendency: np.ndarray, subject: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Which codes each set holds, bool [sets, codes]."""
+    """Which codes each set holds, bool [sets, codes]; chances are computed where they count."""
     sicker = state.mean(1, keepdims=True)
     draw = generator.random((len(state), 3))
     held = draw < sigmoid(_logit(np.array([CHART, LAB, GAS])) + np.array([0.05, 0.2, 0.3]) * sicker)
+    first = np.diff(subject, prepend=-1) > 0
     held[first, 0] = True
-    panels = {"chart": held[:, 0], "lab": held[:, 1], "gas": held[:, 2]}
-    chance = np.zeros((len(state), len(CODES)))
-    chance[first, : len(STATIC)] = 1
-    for column, code in enumerate(MEASURED, start=len(STATIC)):
-        if code.panel == "given":
-            chance[:, column] = sigmoid(
-                _logit(code.share) + state @ code.loads + code.own * tendency[:, column]
-            )
-        else:
-            more = sigmoid(_logit(code.share) + code.care * sicker[:, 0])
-            chance[:, column] = more * panels[code.panel]
-    chance[:, _STATE] = np.array([0.12, 0.1, 0.08]) * held[:, :1]
-    return np.asarray(generator.random(chance.shape, dtype=np.float32) < chance)
+    draws = generator.random((len(state), len(CODES)), dtype=np.float32)
+    present = np.zeros(draws.shape, dtype=bool)
+    present[first, : len(STATIC)] = True
+    for panel, name in enumerate(("chart", "lab", "gas")):
+        sets, columns = np.flatnonzero(held[:, panel]), _panel(name)
+        chance = sigmoid(_logit(_SHARE[columns]) + _CARE[columns] * sicker[sets])
+        present[sets, columns] = draws[sets, columns] < chance
+    for column in range(len(CODES))[_panel("given")]:
+        code = MEASURED[column - len(STATIC)]
+        own = code.own * tendency[:, column]
+        chance = sigmoid(_logit(code.share) + state @ code.loads + own[subject])
+        present[:, column] = draws[:, column] < chance
+    present[:, _STATE] = (draws[:, _STATE] < np.array([0.12, 0.1, 0.08])) & held[:, :1]
+    return present
 
 
 def _values(
@@ -93,22 +95,21 @@ def _values(
     generator: np.random.Generator,
 ) -> np.ndarray:
     """Value of each element that is measured; static ones are filled in by the caller."""
-    loads = np.zeros((len(CODES), state.shape[1]))
-    loads[len(STATIC) : _STATE.start] = [code.loads for code in MEASURED]
     own = tendency[subject[row], code]
-    y = np.einsum("ij,ij->i", state[row], loads[code])
-    y += _column("own")[code] * own + _column("noise")[code] * generator.standard_normal(row.size)
-    center, spread = _column("center")[code], _column("spread")[code]
+    y = np.einsum("ij,ij->i", state[row], _LOADS[code])
+    y += _OWN[code] * own + _NOISE[code] * generator.standard_normal(row.size)
+    center, spread = _CENTER[code], _SPREAD[code]
     value = center + spread * y
-    log = _shape("log")[code]
+    log = np.flatnonzero(_LOG[code])
     value[log] = center[log] * np.exp(spread[log] * y[log])
-    both = _shape("both")[code]
+    both = np.flatnonzero(_BOTH[code])
     value[both] = center[both] + spread[both] * np.sign(own[both]) * np.logaddexp(0, y[both])
-    resolution = _column("resolution")[code]
-    value = np.clip(
-        np.round(value / resolution) * resolution, _column("lowest")[code], _column("highest")[code]
-    )
-    value[_shape("presence")[code]] = np.nan
+    resolution = _RESOLUTION[code]
+    value /= resolution
+    np.rint(value, out=value)
+    value *= resolution
+    np.clip(value, _LOWEST[code], _HIGHEST[code], out=value)
+    value[np.flatnonzero(_PRESENCE[code])] = np.nan
     return _with_classes(value, state, tendency, subject, row, code)
 
 
@@ -124,13 +125,14 @@ def _with_classes(
     ventilation, rhythm, mode = range(_STATE.start, _STATE.stop)
     lungs = state[:, 1] + 0.8 * tendency[subject, ventilation]
     heart = 0.5 * state[:, 0] + tendency[subject, rhythm]
+    paced = tendency[subject, mode] > 1.9
     classes = {
         ventilation: lungs > 0.3,
-        rhythm: np.select([heart > 2.6, tendency[subject, mode] > 1.9, heart > 1.2], [3, 2, 1], 0),
+        rhythm: np.select([heart > 2.6, paced, heart > 1.2], [3, 2, 1], 0),
         mode: np.select([lungs > 1.4, lungs > 0.3], [2, 1], 0),
     }
     for column, number in classes.items():
-        here = code == column
+        here = np.flatnonzero(code == column)
         value[here] = number[row[here]]
     return value
 
@@ -156,3 +158,16 @@ def _shape(name: str) -> np.ndarray:
     found = np.zeros(len(CODES), dtype=bool)
     found[len(STATIC) : _STATE.start] = [code.shape == name for code in MEASURED]
     return found
+
+
+def _panel(name: str) -> slice:
+    """Places of the codes of one panel, which stand together."""
+    panels: list[str] = [code.panel for code in MEASURED]
+    start = len(STATIC) + panels.index(name)
+    return slice(start, start + panels.count(name))
+
+
+_LOADS, _OWN, _NOISE, _CENTER, _SPREAD = map(_column, ("loads", "own", "noise", "center", "spread"))
+_LOWEST, _HIGHEST, _RESOLUTION = map(_column, ("lowest", "highest", "resolution"))
+_SHARE, _CARE = map(_column, ("share", "care"))
+_LOG, _BOTH, _PRESENCE = map(_shape, ("log", "both", "presence"))

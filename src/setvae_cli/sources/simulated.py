@@ -21,9 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from setvae_cli.sources.measurement import measure, sigmoid
 from setvae_cli.sources.options import SourceOptions
@@ -36,7 +38,7 @@ from setvae_cli.sources.physiology import (
     VENTILATION,
     VENTILATOR_MODE,
 )
-from setvae_cli.sources.records import Kind, Labels, Records, code_column
+from setvae_cli.sources.records import Kind, Records, code_column
 
 BLOCK = 250  # subjects
 SLOTS = 192  # quarters of an hour
@@ -97,10 +99,11 @@ class SimulatedPart:
                 "value": pa.array(drawn.value[:end], from_pandas=True),
             }
         )
-        subjects = {"subject_id": _ids(self.block, self.size)}
+        death = pa.array(truth.death[: self.size].astype(np.int32))
+        subjects = {"subject_id": _ids(self.block, self.size), f"label.{TASK}": death}
         for column, name in enumerate(STATIC):
             subjects[f"attribute.{name}"] = pa.array(static[: self.size, column])
-        return Records(pa.table(subjects), events)
+        return Records(pa.table(subjects), events, truth=_truth_table(truth, self))
 
 
 class SimulatedSource:
@@ -112,22 +115,13 @@ class SimulatedSource:
         self._size = settings.subjects
         self._seed = settings.cohort_seed
 
-    def parts(self) -> Iterator[SimulatedPart]:
+    def parts(self, scratch: Path | None = None) -> Iterator[SimulatedPart]:
         """Blocks of 250 subjects."""
         for block, start in enumerate(range(0, self._size, BLOCK)):
             yield SimulatedPart(self._seed, block, min(BLOCK, self._size - start))
 
-    def truth(self) -> pa.Table:
-        """Latent factors, hourly course and probability of death, one row a subject."""
-        return pa.concat_tables(
-            _truth_table(simulate_truth(self._seed, part.block), part) for part in self.parts()
-        )
-
-    def labels(self) -> Labels:
-        """Death of every subject."""
-        truth = self.truth()
-        table = pa.table({"subject_id": truth["subject_id"], TASK: truth["death"]})
-        return Labels(table, "the built-in cohort")
+    def labels(self) -> None:
+        """None: the death of each subject comes with it."""
 
     def kinds(self) -> Mapping[str, Kind]:
         """Codes whose numbers are not amounts, and codes without numbers."""
@@ -189,8 +183,8 @@ def _wander(generator: np.random.Generator) -> np.ndarray:
 
 
 def _ids(block: int, size: int) -> pa.Array:
-    start = block * BLOCK
-    return pa.array([f"simulated-{number:07d}" for number in range(start, start + size)])
+    numbers = pa.array(np.arange(block * BLOCK, block * BLOCK + size)).cast(pa.string())
+    return pc.binary_join_element_wise("simulated", pc.utf8_lpad(numbers, 7, "0"), "-")
 
 
 def _static(truth: Truth) -> np.ndarray:
@@ -206,5 +200,7 @@ def _truth_table(truth: Truth, part: SimulatedPart) -> pa.Table:
         "death": truth.death.astype(np.int32),
     }
     columns = {name: pa.array(column[: part.size]) for name, column in table.items()}
-    course = pa.array(list(truth.course[: part.size, ::4]), pa.list_(pa.float64()))
+    hours = truth.course[: part.size, ::4]
+    ends = pa.array(np.arange(part.size + 1, dtype=np.int32) * hours.shape[1])
+    course = pa.ListArray.from_arrays(ends, pa.array(hours.reshape(-1)))
     return pa.table({"subject_id": _ids(part.block, part.size), **columns, "course": course})

@@ -38,7 +38,7 @@ def prepared(
     cache_root: Path,
     *,
     sink: Callable[[object], None],
-    workers: int | str = 1,
+    workers: int | str | None = 1,
 ) -> Store:
     """Open a store, or make one of raw input in the cache and open that.
 
@@ -93,7 +93,7 @@ def _fill(
     place: Path,
     *,
     sink: Callable[[object], None],
-    workers: int | str,
+    workers: int | str | None,
 ) -> None:
     """Precompute, unless another process was faster with the same."""
     try:

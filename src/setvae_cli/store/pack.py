@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,11 @@ class _Columns:
             None if self.minute is None else self.minute[index],
         )
 
+    def reorder(self, index: Array) -> _Columns:
+        """Events moved inside their sets: what names the set stays."""
+        minute = None if self.minute is None else self.minute[index]
+        return replace(self, code=self.code[index], value=self.value[index], minute=minute)
+
 
 def pack_records(
     records: Records, *, set_window: float | None = None, allow_long: bool = False
@@ -86,10 +92,12 @@ def pack_records(
     drops = Counter(records.drops)
     rows = len(columns.time) + sum(records.drops.values())
     usable = _usable(columns, codes, records, allow_long, drops)
-    columns = _with_float32(columns.take(np.flatnonzero(usable)))
+    if not usable.all():
+        columns = columns.take(np.flatnonzero(usable))
+    columns = _with_float32(columns)
     unsorted = _unsorted_subjects(columns)
-    columns = _in_sets(columns, set_window, drops)
-    packed = _pack(columns, records.subjects.num_rows)
+    columns, starts = _in_sets(columns, set_window, drops)
+    packed = _pack(columns, starts, records.subjects.num_rows)
     codes, packed = _used_codes(codes, packed)
     return Cleaned(
         packed=packed,
@@ -158,7 +166,7 @@ def _usable(
     time, value = columns.time, columns.value
     empty = _flat(records.events["value"]).is_null().to_numpy(zero_copy_only=False)
     nameless = np.array([not name for name in codes] + [True])
-    cut = _prediction_times(records.subjects)[columns.subject]
+    cut = _prediction_times(records.subjects, columns.subject)
     rules = {
         "missing code": nameless[columns.code],
         "missing time": ~np.isfinite(time),
@@ -171,58 +179,109 @@ def _usable(
     }
     usable = np.ones(len(time), dtype=bool)
     for reason, broken in rules.items():
-        drops[reason] += int(np.count_nonzero(usable & broken))
-        usable &= ~broken
+        if broken.any():
+            drops[reason] += int(np.count_nonzero(usable & broken))
+            usable &= ~broken
     return usable
 
 
-def _prediction_times(subjects: pa.Table) -> Array:
+def _prediction_times(subjects: pa.Table, subject: Array) -> Array | float:
+    """The prediction time of each event's subject; infinite: none."""
     if "prediction_time" not in subjects.column_names:
-        return np.full(subjects.num_rows, np.inf)
+        return np.inf
     times = subjects["prediction_time"].cast(pa.float64()).fill_null(np.inf)
-    return np.asarray(times.to_numpy())
+    return np.asarray(times.to_numpy())[subject]
 
 
 def _with_float32(columns: _Columns) -> _Columns:
     """Times and values as they are stored; minus zero becomes zero, a missing value NaN."""
-    value = columns.value.astype(np.float32) + np.float32(0)
-    return _Columns(
-        columns.subject, columns.time.astype(np.float32), columns.code, value, columns.set
-    )
+    time, value = columns.time.astype(np.float32), columns.value.astype(np.float32)
+    zero = np.float32(0)
+    return _Columns(columns.subject, time + zero, columns.code, value + zero, columns.set)
 
 
 def _unsorted_subjects(columns: _Columns) -> int:
-    backwards = (np.diff(columns.time) < 0) & (np.diff(columns.subject) == 0)
+    backwards = (columns.time[1:] < columns.time[:-1]) & _same(columns.subject)
     return len(np.unique(columns.subject[1:][backwards]))
 
 
-def _in_sets(columns: _Columns, window: float | None, drops: Counter[str]) -> _Columns:
+def _in_sets(
+    columns: _Columns, window: float | None, drops: Counter[str]
+) -> tuple[_Columns, NDArray[np.int64]]:
     """Events in storage order without duplicates; `time` becomes the position of the set.
 
     Where equal minutes make sets, one code has one value a set: the last one given. In windows
     and in given sets a code may repeat, and only exact repetitions at one minute are left out.
+
+    Returns:
+        The events, and the first event of each set.
     """
     if window is not None:
         columns = _windows(columns, window)
     elif columns.set is not None:
         columns = _given_sets(columns, columns.set)
-    number = np.zeros_like(columns.subject) if columns.set is None else columns.set
-    keys = (columns.code, number, columns.time, columns.subject)
-    if columns.minute is None:
-        order = np.lexsort((~np.isnan(columns.value), *keys))
-    else:
-        order = np.lexsort((columns.minute, columns.value, *keys))
-    columns, number = columns.take(order), number[order]
-    again = _same(columns.subject) & _same(columns.time) & _same(number) & _same(columns.code)
+    columns, number = _by_set(columns)
+    order = _inside_sets(columns, number)
+    if order is not None:
+        columns = columns.reorder(order)
+        dropped = np.append(_again(columns, number), False)
+        columns, number = _without(columns, dropped, drops), number[~dropped]
+    return columns, np.flatnonzero(np.diff(number, prepend=-1))
+
+
+def _again(columns: _Columns, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which events, but the last, the next one repeats."""
+    again = _same(number) & _same(columns.code)
     if columns.minute is not None:
         missing = np.isnan(columns.value)
         again &= _same(columns.minute)
         again &= _same(columns.value) | (missing[1:] & missing[:-1])
-    return _without(columns, np.append(again, False)[: len(number)], drops)
+    return again
+
+
+def _by_set(columns: _Columns) -> tuple[_Columns, NDArray[np.int64]]:
+    """Events by subject, time and given set, each with the number of its set in that order."""
+    keys = [key for key in (columns.subject, columns.time, columns.set) if key is not None]
+    behind = np.zeros(len(columns.time[1:]), dtype=bool)
+    equal = ~behind
+    for key in keys:
+        behind |= equal & (key[1:] < key[:-1])
+        equal &= _same(key)
+    if behind.any():
+        return _by_set(columns.take(_order_of_sets(columns)))
+    number = np.cumsum(np.append(False, ~equal)[: len(columns.time)], dtype=np.int64)
+    return columns, number
+
+
+def _order_of_sets(columns: _Columns) -> Array:
+    """A stable order by subject, time and given set; one integer key sorts faster than two."""
+    if columns.set is not None:
+        return np.lexsort((columns.set, columns.time, columns.subject))
+    minutes = columns.time.view(np.int32)  # ascends with the time, which is at least 0
+    return np.argsort(columns.subject.astype(np.int64) << 32 | minutes, kind="stable")
+
+
+def _inside_sets(columns: _Columns, number: NDArray[np.int64]) -> Array | None:
+    """The order by set and code, and then, for the choice among duplicates, by value.
+
+    Where equal minutes make sets, missing values stand before the others, which keep the order
+    given; otherwise values and then minutes ascend.
+
+    Returns:
+        The place that each event comes from; None: all stand in order already, none twice.
+    """
+    key = number * (int(columns.code.max(initial=0)) + 1) + columns.code
+    if (key[1:] > key[:-1]).all():
+        return None
+    if columns.minute is not None:
+        return np.lexsort((columns.minute, columns.value, key))
+    return np.argsort(2 * key + ~np.isnan(columns.value), kind="stable")
 
 
 def _without(columns: _Columns, dropped: NDArray[np.bool_], drops: Counter[str]) -> _Columns:
     """Leave out rows that a later row of their group replaces, counted by how they differ."""
+    if not dropped.any():
+        return columns
     survivor = np.flatnonzero(~dropped)
     lost = np.flatnonzero(dropped)
     kept = survivor[np.searchsorted(survivor, lost)]
@@ -254,16 +313,11 @@ def _same(sorted_array: Array) -> NDArray[np.bool_]:
     return np.asarray(sorted_array[1:] == sorted_array[:-1])
 
 
-def _pack(columns: _Columns, n_subjects: int) -> Packed:
-    n = len(columns.time)
-    joined = _same(columns.subject) & _same(columns.time)
-    if columns.set is not None:
-        joined &= _same(columns.set)
-    starts = np.flatnonzero(np.append(True, ~joined)[:n])
+def _pack(columns: _Columns, starts: NDArray[np.int64], n_subjects: int) -> Packed:
     per_row = np.bincount(columns.subject[starts], minlength=n_subjects)
     return Packed(
         row_offsets=np.concatenate(([0], np.cumsum(per_row))),
-        set_offsets=np.append(starts, n),
+        set_offsets=np.append(starts, len(columns.time)),
         positions=columns.time[starts].reshape(-1, 1),
         keys=columns.code,
         values=columns.value,
@@ -283,16 +337,17 @@ def _used_codes(codes: tuple[str, ...], packed: Packed) -> tuple[tuple[str, ...]
 
 def _fingerprints(packed: Packed, codes: tuple[str, ...]) -> NDArray[np.uint64]:
     """Sum over a subject's events of a hash of (code name, time, value)."""
-    names = np.array([_name_hash(name) for name in codes], dtype=np.uint64)
-    times = np.repeat(packed.positions[:, 0], np.diff(packed.set_offsets))
-    pair = times.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    value = np.where(np.isnan(packed.values), np.float32(np.nan), packed.values)
-    mixed = _mix(_mix(names[packed.keys]) ^ (pair | value.view(np.uint32)))
-    total = np.concatenate(([np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)))
+    names = _mix(np.array([_name_hash(name) for name in codes], dtype=np.uint64))
+    times = packed.positions[:, 0].view(np.uint32).astype(np.uint64) << np.uint64(32)
+    mixed = np.repeat(times, np.diff(packed.set_offsets))
+    mixed |= np.where(np.isnan(packed.values), np.float32(np.nan), packed.values).view(np.uint32)
+    mixed ^= names[packed.keys]
+    total = np.concatenate(([np.uint64(0)], np.cumsum(_mix(mixed))))
     ends = np.asarray(packed.set_offsets)[packed.row_offsets]
     return np.asarray(total[ends[1:]] - total[ends[:-1]])
 
 
+@lru_cache(100_000)
 def _name_hash(name: str) -> int:
     """FNV-1a, 64 bits: the same on every machine, unlike `hash`."""
     state = 0xCBF29CE484222325

@@ -1,17 +1,14 @@
 """`setvae precompute`: a source becomes a store, part by part, in bounded memory.
 
 parts -> cleaned, packed, spooled (workers) -> shards (workers) -> rows, splits
-      -> training statistics (workers) -> manifest -> renamed into place
+      -> training statistics (workers) -> manifest (workers) -> renamed into place
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,25 +22,24 @@ from setvae_cli.errors import DataError, InputError
 from setvae_cli.files import (
     atomic_path,
     check_free,
-    disk_errors,
     make_folder,
     remove,
     sweep_orphans,
 )
 from setvae_cli.settings.prepare import StoreSettings
-from setvae_cli.sources.records import Kind, Labels, Part, Source
-from setvae_cli.store.engines import map_ordered
+from setvae_cli.sources.records import Kind, Labels, Source
+from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import (
     ROWS,
     SHARDS,
     TRUTH,
     VOCABULARY,
     shard_name,
-    write_shard,
 )
-from setvae_cli.store.pack import EMPTY_VALUE, SERIOUS, pack_records
+from setvae_cli.store.pack import EMPTY_VALUE, SERIOUS
 from setvae_cli.store.reader import verify
 from setvae_cli.store.rows import build_rows, join_labels, join_subjects
+from setvae_cli.store.spool import PrepareProgress, Sink, Spool, read_parts, write_truth
 from setvae_cli.store.statistics import ShardRows, fit
 from setvae_cli.store.summary import Summary, inspect, training_jobs, write_manifest
 from setvae_cli.store.vocabulary import (
@@ -52,60 +48,15 @@ from setvae_cli.store.vocabulary import (
     with_statistics,
     write_vocabulary,
 )
-from setvae_cli.store.writer import SpooledPart, check_names, merge_parts, shard_jobs
+from setvae_cli.store.writer import check_names, merge_parts, shard_jobs
 
 __all__ = ["PrepareProgress", "Summary", "inspect", "precompute", "verify"]
 
 NO_EVENTS = "subject without events"
-_SPOOL = "spool"
+_SPOOL, _SCRATCH = "spool", "scratch"
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-Sink = Callable[[object], None]
-
-
-@dataclass(frozen=True)
-class PrepareProgress:
-    """How far preparation is.
-
-    Attributes:
-        doing: What is being done now.
-        done, total: Amount of work; total None: unknown.
-        unit: Of what.
-        rows: Rows read so far.
-    """
-
-    doing: str
-    done: int
-    total: int | None
-    unit: str
-    rows: int = 0
-
-
-@dataclass
-class _Spool:
-    """What is remembered of the parts; their events are on disk."""
-
-    parts: list[SpooledPart] = field(default_factory=list)
-    subjects: list[pa.Table] = field(default_factory=list)
-    fingerprints: list[Array] = field(default_factory=list)
-    valued: dict[str, bool] = field(default_factory=dict)
-    drops: Counter[str] = field(default_factory=Counter)
-    warnings: list[str] = field(default_factory=list)
-    rows: int = 0
-    unsorted: int = 0
-
-
-@dataclass(frozen=True)
-class _PartDone:
-    spooled: SpooledPart
-    subjects: pa.Table
-    fingerprints: Array
-    valued: Array
-    rows: int
-    unsorted: int
-    drops: dict[str, int]
-    warnings: tuple[str, ...]
 
 
 def precompute(
@@ -113,7 +64,7 @@ def precompute(
     settings: StoreSettings,
     out: Path,
     *,
-    workers: int | str = 1,
+    workers: int | str | None = 1,
     sink: Sink,
     allow_long: bool = False,
 ) -> Summary:
@@ -123,7 +74,8 @@ def precompute(
         source: Raw data.
         settings: How events become sets, splits and a vocabulary.
         out: The folder to write; it must not exist.
-        workers: Processes, or the address of a Dask scheduler.
+        workers: Processes, or the address of a Dask scheduler; None: one process, and one a usable
+            core when it takes longer than half a second.
         sink: Receives `PrepareProgress`.
         allow_long: Keep events later than ten years.
 
@@ -136,21 +88,29 @@ def precompute(
     out = out.absolute()
     sweep_orphans(out.parent)
     before = file_states(source)
-    with atomic_path(out) as folder:
-        for name in (_SPOOL, SHARDS):
+    with Crew(workers) as crew, atomic_path(out) as folder:
+        for name in (_SPOOL, _SCRATCH, SHARDS):
             make_folder(folder / name)
-        labels, truth = source.labels(), source.truth()
-        spool = _read_parts(source, settings, folder / _SPOOL, workers, sink, allow_long)
-        if truth is not None:
-            pq.write_table(truth, folder / TRUTH, write_page_checksum=True)
-        _write(source, settings, labels, spool, folder, workers, sink)
+        labels = source.labels()
+        spool = read_parts(
+            source,
+            settings,
+            folder / _SPOOL,
+            folder / _SCRATCH,
+            crew=crew,
+            sink=sink,
+            allow_long=allow_long,
+        )
+        remove(folder / _SCRATCH)
+        write_truth(spool, folder / TRUTH)
+        _write(source, settings, labels, spool, folder, crew, sink)
         if file_states(source) != before:
             raise DataError(
                 "the input was changed while it was read",
                 mend="run again when nothing writes to it",
             )
         sink(PrepareProgress("verifying", 0, None, "files"))
-        verify(folder)
+        verify(folder, workers=crew)
     return inspect(out)
 
 
@@ -167,73 +127,21 @@ def _file_state(path: str) -> tuple[str, int | None, int | None]:
     return path, status.st_size, status.st_mtime_ns
 
 
-def _read_parts(
-    source: Source,
-    settings: StoreSettings,
-    folder: Path,
-    workers: int | str,
-    sink: Sink,
-    allow_long: bool,
-) -> _Spool:
-    spool, unit = _Spool(), (source.total() or (None, "subjects"))
-    one = partial(_spool_part, folder=folder, window=settings.set_window, allow_long=allow_long)
-    for done in map_ordered(one, enumerate(source.parts()), workers=workers):
-        spool.parts.append(done.spooled)
-        spool.subjects.append(done.subjects)
-        spool.fingerprints.append(done.fingerprints)
-        for name, valued in zip(done.spooled.codes, done.valued.tolist(), strict=True):
-            spool.valued[name] = spool.valued.get(name, False) or valued
-        spool.drops.update(done.drops)
-        spool.warnings.extend(w for w in done.warnings if w not in spool.warnings)
-        spool.rows, spool.unsorted = spool.rows + done.rows, spool.unsorted + done.unsorted
-        sink(_progress(spool, *unit))
-    if not spool.parts:
-        raise InputError("the input holds no data", mend="check the path")
-    return spool
-
-
-def _progress(spool: _Spool, total: int | None, unit: str) -> PrepareProgress:
-    done = {"rows": spool.rows, "parts": len(spool.parts)}
-    subjects = sum(table.num_rows for table in spool.subjects)
-    return PrepareProgress("reading", done.get(unit, subjects), total, unit, spool.rows)
-
-
-def _spool_part(
-    numbered: tuple[int, Part], *, folder: Path, window: float | None, allow_long: bool
-) -> _PartDone:
-    number, part = numbered
-    records = part.read()
-    cleaned = pack_records(records, set_window=window, allow_long=allow_long)
-    path = folder / f"{number:06d}.arrow"
-    with disk_errors(path):
-        write_shard(path, cleaned.packed)
-    return _PartDone(
-        SpooledPart(path, cleaned.codes, len(cleaned.packed.keys)),
-        records.subjects,
-        cleaned.fingerprints,
-        cleaned.valued,
-        cleaned.rows,
-        cleaned.unsorted,
-        cleaned.drops,
-        records.warnings,
-    )
-
-
 def _write(
     source: Source,
     settings: StoreSettings,
     outcomes: Labels | None,
-    spool: _Spool,
+    spool: Spool,
     folder: Path,
-    workers: int | str,
+    crew: Crew,
     sink: Sink,
 ) -> None:
     """Shards, rows, vocabulary and at last the manifest, into the temporary folder."""
     _check_share_dropped(spool)
-    codes = tuple(sorted(spool.valued))
+    codes = tuple(sorted(spool.codes))
     check_names(codes)
     given = _given_kinds(source, settings, spool, codes)
-    places, kept = _write_shards(spool, codes, given, folder, workers, sink)
+    places, kept = _write_shards(spool, codes, given, folder, crew, sink)
     everyone = join_subjects(spool.subjects)
     labels = join_labels(everyone, outcomes)
     filled = np.flatnonzero(kept)
@@ -248,14 +156,16 @@ def _write(
     pq.write_table(rows, folder / ROWS, write_page_checksum=True)
     sink(PrepareProgress("fitting statistics", 0, None, "rows", spool.rows))
     jobs = training_jobs(rows, folder)
-    vocabulary = _fit(source, jobs, codes, given, workers)
+    vocabulary = _fit(source, jobs, codes, given, crew)
     write_vocabulary(folder / VOCABULARY, vocabulary)
     remove(folder / _SPOOL)
     _say(spool, vocabulary)
-    write_manifest(folder, rows, source, settings, drops=spool.drops, warnings=spool.warnings)
+    write_manifest(
+        folder, rows, source, settings, drops=spool.drops, warnings=spool.warnings, workers=crew
+    )
 
 
-def _check_share_dropped(spool: _Spool) -> None:
+def _check_share_dropped(spool: Spool) -> None:
     for reason in SERIOUS:
         if spool.drops[reason] > 0.05 * spool.rows:
             raise InputError(
@@ -266,7 +176,7 @@ def _check_share_dropped(spool: _Spool) -> None:
 
 
 def _given_kinds(
-    source: Source, settings: StoreSettings, spool: _Spool, codes: tuple[str, ...]
+    source: Source, settings: StoreSettings, spool: Spool, codes: tuple[str, ...]
 ) -> dict[str, Kind]:
     """Kinds that do not follow from training values."""
     unknown = sorted(set(settings.categories) - set(codes))
@@ -276,21 +186,21 @@ def _given_kinds(
             mend="name codes as the data spells them",
         )  # fmt: skip
     kinds: dict[str, Kind] = {
-        name: kind for name, kind in source.kinds().items() if name in spool.valued
+        name: kind for name, kind in source.kinds().items() if name in spool.codes
     }
     kinds |= dict.fromkeys(settings.categories, "category")
     for name in codes:
-        if not spool.valued[name]:
+        if not spool.valued[spool.codes[name]]:
             kinds[name] = "presence"
     return kinds
 
 
 def _write_shards(
-    spool: _Spool,
+    spool: Spool,
     codes: tuple[str, ...],
     kinds: dict[str, Kind],
     folder: Path,
-    workers: int | str,
+    crew: Crew,
     sink: Sink,
 ) -> tuple[dict[str, Array], NDArray[np.bool_]]:
     """Write all shards.
@@ -304,9 +214,11 @@ def _write_shards(
     def targets() -> Iterator[Path]:
         return (folder / shard_name(i) for i in count())
 
-    jobs = shard_jobs(spool.parts, codes, presence, targets())
+    place = {name: number for number, name in enumerate(codes)}
+    numbers = np.array([place[name] for name in spool.codes], dtype=np.int32)
+    jobs = shard_jobs(spool.parts, numbers, presence, targets())
     shard, inside, sets, elements = [], [], [], []
-    for number, result in enumerate(map_ordered(merge_parts, jobs, workers=workers)):
+    for number, result in enumerate(map_ordered(merge_parts, jobs, workers=crew)):
         filled = result.elements[result.elements > 0]
         shard.append(np.full(len(filled), number))
         inside.append(np.arange(len(filled)))
@@ -326,16 +238,16 @@ def _fit(
     jobs: list[ShardRows],
     codes: tuple[str, ...],
     kinds: dict[str, Kind],
-    workers: int | str,
+    crew: Crew,
 ) -> Vocabulary:
-    vocabulary = fit(jobs, codes, kinds, workers=workers)
+    vocabulary = fit(jobs, codes, kinds, workers=crew)
     statistics, embeddings = source.statistics(), source.embeddings()
     if statistics is not None:
         vocabulary = with_statistics(vocabulary, statistics)
     return vocabulary if embeddings is None else with_embedding(vocabulary, *embeddings)
 
 
-def _say(spool: _Spool, vocabulary: Vocabulary) -> None:
+def _say(spool: Spool, vocabulary: Vocabulary) -> None:
     """Warnings about the whole input: said now, and kept in the manifest."""
     unseen = int((vocabulary.counts == 0).sum())
     if unseen:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.errors import DataError
 from setvae_cli.files import sha256
+from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import (
     LABEL,
     MANIFEST,
@@ -26,7 +27,7 @@ from setvae_cli.store.format import (
     read_shard,
     shard_name,
 )
-from setvae_cli.store.rows import label_matrix
+from setvae_cli.store.rows import in_split, label_matrix
 from setvae_cli.store.vocabulary import Vocabulary, read_vocabulary
 
 
@@ -114,7 +115,7 @@ class Store:
 
     def split(self, name: str) -> NDArray[np.int64]:
         """Row numbers of `train`, `validation` or `test`, ascending."""
-        chosen = self.rows["split"].to_numpy(zero_copy_only=False) == name
+        chosen = in_split(self.rows, name)
         return np.flatnonzero(chosen).astype(np.int64)
 
     def shard_path(self, number: int) -> Path:
@@ -132,15 +133,21 @@ class Store:
         return self._shards[number]
 
 
-def verify(path: Path) -> Store:
+def verify(path: Path, *, workers: int | str | Crew | None = None) -> Store:
     """Compare every file of a store with its checksum in the manifest.
+
+    Args:
+        path: The folder.
+        workers: Processes that read.
 
     Raises:
         DataError: A file was changed after it was written.
     """
     store = Store.open(path)
-    for name, entry in store.manifest.files.items():
-        if sha256(path / name) != entry.sha256:
+    files = store.manifest.files
+    digests = map_ordered(sha256, [path / name for name in files], workers=workers)
+    for (name, entry), digest in zip(files.items(), digests, strict=True):
+        if digest != entry.sha256:
             raise DataError(
                 "was changed since it was written: its checksum differs",
                 where=str(path / name),

@@ -59,6 +59,9 @@ def join_labels(subjects: pa.Table, labels: Labels | None) -> dict[str, pa.Array
     Raises:
         InputError: Two labels for one subject (and prediction time).
     """
+    given = [name for name in subjects.column_names if name.startswith(LABEL)]
+    if labels is None and given:
+        return _said({name.removeprefix(LABEL): subjects[name].combine_chunks() for name in given})
     if labels is None:
         _log.warning("no labels were given: prediction is off")
         return {}
@@ -77,15 +80,22 @@ def join_labels(subjects: pa.Table, labels: Labels | None) -> dict[str, pa.Array
         _log.warning("%d labels belong to no subject of the data and are left out", unknown)
     place = pc.index_in(ours, value_set=theirs)
     tasks = [n for n in labels.table.column_names if n not in ("subject_id", "prediction_time")]
-    columns = {}
-    for task in tasks:
-        columns[task] = labels.table[task].cast(pa.int32()).take(place).combine_chunks()
-        missing = columns[task].null_count
-        if missing:
+    return _said(
+        {task: labels.table[task].cast(pa.int32()).take(place).combine_chunks() for task in tasks}
+    )
+
+
+def _said(labels: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """The same labels; how many subjects have none is said."""
+    for task, column in labels.items():
+        if column.null_count:
             _log.warning(
-                "%d of %d subjects have no label %s; it is masked", missing, len(subjects), task
+                "%d of %d subjects have no label %s; it is masked",
+                column.null_count,
+                len(column),
+                task,
             )
-    return columns
+    return labels
 
 
 def build_rows(
@@ -111,16 +121,16 @@ def build_rows(
         raise InputError(
             "no subject has an event that can be used", mend="check the input, its times and codes"
         )
-    groups = _groups(subjects)
+    groups = pc.dictionary_encode(_groups(subjects))
     splits = _splits(subjects, groups, labels, settings)
     columns: dict[str, Any] = {
         "row": np.arange(len(subjects), dtype=np.int64),
         "subject_id": subjects["subject_id"].combine_chunks(),
-        "group_id": pa.array(groups, pa.string()),
+        "group_id": groups.dictionary_decode(),
         "prediction_time": subjects["prediction_time"].combine_chunks()
         if "prediction_time" in subjects.column_names
         else pa.nulls(len(subjects), pa.float64()),
-        "split": pa.array(splits, pa.string()),
+        "split": pa.array(SPLITS).take(pa.array(splits)),
     }
     columns |= {name: array.astype(np.int32) for name, array in places.items()}
     columns |= {LABEL + task: array for task, array in labels.items()}
@@ -128,8 +138,13 @@ def build_rows(
         if name.startswith(ATTRIBUTE):
             columns[name] = subjects[name].combine_chunks()
     wanted = SPLITS if _has_splits(subjects) else _positive(settings.split_fractions)
-    check_splits(splits, groups, fingerprints, wanted)
+    check_splits(splits, groups.indices.to_numpy(), fingerprints, wanted)
     return pa.table(columns)
+
+
+def in_split(rows: pa.Table, name: str) -> NDArray[np.bool_]:
+    """Which rows belong to a split."""
+    return np.asarray(pc.equal(rows["split"], name).to_numpy())
 
 
 def label_matrix(rows: pa.Table) -> NDArray[np.int64]:
@@ -142,6 +157,8 @@ def label_matrix(rows: pa.Table) -> NDArray[np.int64]:
 def _kind(name: str, kinds: list[pa.DataType]) -> pa.DataType:
     if name == "prediction_time":
         return pa.float64()
+    if name.startswith(LABEL):
+        return pa.int32()
     numbers = all(pa.types.is_integer(k) or pa.types.is_floating(k) for k in kinds)
     return pa.float64() if name.startswith(ATTRIBUTE) and numbers else pa.string()
 
@@ -154,11 +171,12 @@ def _keys(table: pa.Table, *, timed: bool) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(ids, times, "\0")
 
 
-def _groups(subjects: pa.Table) -> Array:
+def _groups(subjects: pa.Table) -> pa.StringArray:
     ids = subjects["subject_id"]
     if "group_id" in subjects.column_names:
         ids = pc.coalesce(subjects["group_id"], ids)
-    return np.array(ids.to_pylist(), dtype=np.str_)
+    merged = ids.combine_chunks()
+    return merged.chunk(0) if isinstance(merged, pa.ChunkedArray) else merged
 
 
 def _has_splits(subjects: pa.Table) -> bool:
@@ -166,17 +184,22 @@ def _has_splits(subjects: pa.Table) -> bool:
 
 
 def _splits(
-    subjects: pa.Table, groups: Array, labels: dict[str, pa.Array], settings: StoreSettings
-) -> Array:
+    subjects: pa.Table,
+    groups: pa.DictionaryArray,
+    labels: dict[str, pa.Array],
+    settings: StoreSettings,
+) -> NDArray[np.int64]:
+    """The place in SPLITS of each subject's split, given or drawn."""
     if _has_splits(subjects):
         given = subjects["split"]
-        unknown = int(pc.sum(pc.invert(pc.is_in(given, value_set=pa.array(SPLITS)))).as_py())
+        places = pc.index_in(given, value_set=pa.array(SPLITS))
+        unknown = places.null_count
         if unknown:
             raise InputError(
                 f"{unknown} subjects have a split other than {', '.join(SPLITS)}",
                 mend="give every subject one of them, or none any",
             )
-        return np.array(given.to_pylist(), dtype=np.str_)
+        return np.asarray(places.to_numpy().astype(np.int64))
     first = next(iter(labels.values()), None)
     classes = (
         np.zeros(len(subjects), dtype=np.int64)
@@ -184,7 +207,11 @@ def _splits(
         else first.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     )
     return assign_splits(
-        groups, classes, fractions=settings.split_fractions, seed=settings.split_seed
+        groups.dictionary.to_pylist(),
+        groups.indices.to_numpy(),
+        classes,
+        fractions=settings.split_fractions,
+        seed=settings.split_seed,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,25 @@ Array = NDArray[Any]
 
 
 def assign_splits(
-    groups: Array, labels: Array, *, fractions: tuple[float, float, float], seed: int
-) -> Array:
+    names: Sequence[str],
+    group: Array,
+    labels: Array,
+    *,
+    fractions: tuple[float, float, float],
+    seed: int,
+) -> NDArray[np.int64]:
     """Draw a split for each group, so that every class has its share in each split.
 
     Args:
-        groups: Group of each row, str [rows].
+        names: Groups, each once.
+        group: Place in `names` of each row's group, [rows].
         labels: Class of each row's first task, int64 [rows]; -1: missing.
         fractions: Shares of train, validation and test.
         seed: With the group's name it fixes the order in which groups are dealt out.
 
     Returns:
-        Split names, str [rows]; a function of names, classes and seed, not of the row order.
+        Place in SPLITS of each row; a function of names, classes and seed, not of the row order.
     """
-    names, group = np.unique(groups, return_inverse=True)
     strata = np.full(len(names), -1, dtype=np.int64)
     np.maximum.at(strata, group, labels)
     keys = np.array([_key(seed, name) for name in names], dtype=np.uint64)
@@ -41,31 +47,32 @@ def assign_splits(
     bounds = np.repeat(bounds, sizes, axis=1)
     drawn = np.empty(len(names), dtype=np.int64)
     drawn[order] = np.minimum((place >= bounds[:2]).sum(0), len(SPLITS) - 1)
-    return np.array(SPLITS)[drawn][group]
+    return drawn[group]
 
 
 def check_splits(
-    splits: Array, groups: Array, fingerprints: Array, wanted: tuple[str, ...]
+    splits: NDArray[np.int64], group: Array, fingerprints: Array, wanted: tuple[str, ...]
 ) -> None:
     """Make sure that no group stands on two sides and no wanted split is empty.
 
     Args:
-        splits: Split of each row, str [rows].
-        groups: Group of each row, str [rows].
+        splits: Place in SPLITS of each row.
+        group: Number of each row's group.
         fingerprints: Hash of each row's events; equal ones across splits are a warning.
         wanted: Splits that must hold rows.
 
     Raises:
         InputError: A group crosses splits, or a split is empty.
     """
-    crossing = _across(groups, splits)
+    crossing = _across(group, splits)
     if crossing:
         raise InputError(
             f"{crossing} groups (patients) stand in more than one split, so the test would leak",
             mend="give every patient one split, or map the patient as group",
         )
+    sizes = np.bincount(splits, minlength=len(SPLITS))
     for name in wanted:
-        if not (splits == name).any():
+        if not sizes[SPLITS.index(name)]:
             raise InputError(
                 f"the {name} split is empty",
                 mend="give more subjects, other --split-fractions, or another column of splits",
@@ -79,12 +86,12 @@ def check_splits(
         )
 
 
-def _across(keys: Array, splits: Array) -> int:
+def _across(keys: Array, splits: NDArray[np.int64]) -> int:
     """How many distinct keys occur in more than one split."""
-    _, key = np.unique(keys, return_inverse=True)
-    _, split = np.unique(splits, return_inverse=True)
-    pairs = np.unique(key * len(SPLITS) + split)
-    return int((np.bincount(pairs // len(SPLITS)) > 1).sum()) if len(pairs) else 0
+    order = np.lexsort((splits, keys))
+    keys, splits = keys[order], splits[order]
+    crossed = keys[1:][(keys[1:] == keys[:-1]) & (splits[1:] != splits[:-1])]
+    return len(np.unique(crossed))
 
 
 def _key(seed: int, name: str) -> int:

@@ -10,7 +10,7 @@ the same bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
 from setvae_cli.sources.records import Kind
-from setvae_cli.store.engines import map_ordered
+from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import read_shard
 from setvae_cli.store.vocabulary import LEVELS, Vocabulary
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 256
 _DROPPED_BITS = 12  # of the 23 bits of mantissa
 _BINS = 32  # bits of a bin's number
+_PIECE = 500_000  # elements that are looked at at once: bounds memory, and fits caches
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
@@ -48,14 +49,21 @@ class ShardRows:
     path: Path
     rows: NDArray[np.int64]
 
-    def elements(self) -> tuple[Array, Array]:
-        """Keys and raw values of all elements of these rows."""
+    def elements(self) -> Iterator[tuple[Array, Array]]:
+        """Keys and raw values of the elements of these rows, some whole rows at a time."""
         shard = read_shard(self.path)
         bounds = shard.set_offsets[shard.row_offsets]
-        chosen = np.zeros(len(shard.row_offsets) - 1, dtype=bool)
+        chosen = np.zeros(len(bounds) - 1, dtype=bool)
         chosen[self.rows] = True
-        mask = np.repeat(chosen, np.diff(bounds))
-        return shard.keys[mask], shard.values[mask]
+        pieces = np.arange(bounds[0], bounds[-1], _PIECE) + _PIECE
+        first = 0
+        ends = np.searchsorted(bounds[1:], pieces).clip(max=len(chosen) - 1)
+        for last in np.unique(ends).tolist():
+            rows = slice(first, last + 1)
+            held = slice(bounds[first], bounds[last + 1])
+            mask = np.repeat(chosen[rows], np.diff(bounds[first : last + 2]))
+            yield shard.keys[held][mask], shard.values[held][mask]
+            first = last + 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class _Histogram:
 
 
 def fit_vocabulary(
-    store: Store, rows: NDArray[np.int64] | None = None, *, workers: int | str = 1
+    store: Store, rows: NDArray[np.int64] | None = None, *, workers: int | str | Crew | None = 1
 ) -> Vocabulary:
     """Statistics of the store's codes over some rows; kinds and embeddings stay the store's.
 
@@ -92,7 +100,7 @@ def fit(
     given: Mapping[str, Kind],
     *,
     embedding: NDArray[np.float32] | None = None,
-    workers: int | str = 1,
+    workers: int | str | Crew | None = 1,
 ) -> Vocabulary:
     """Statistics over the given rows.
 
@@ -125,7 +133,10 @@ def fit(
 
 
 def _histogram(job: ShardRows, *, exact: NDArray[np.bool_]) -> _Histogram:
-    keys, values = job.elements()
+    return _merge((_count(*piece, exact) for piece in job.elements()), len(exact))
+
+
+def _count(keys: Array, values: Array, exact: NDArray[np.bool_]) -> _Histogram:
     n_codes = len(exact)
     counts = np.bincount(keys, minlength=n_codes)
     valued = ~np.isnan(values)
@@ -199,7 +210,11 @@ def _quantiles(name: str, kind: Kind, values: Array, weights: Array) -> NDArray[
 
 
 def _moments(
-    jobs: Sequence[ShardRows], numeric: Array, low: Array, high: Array, workers: int | str
+    jobs: Sequence[ShardRows],
+    numeric: Array,
+    low: Array,
+    high: Array,
+    workers: int | str | Crew | None,
 ) -> tuple[Array, Array]:
     """Mean and population standard deviation of clipped values; 0 and 1 where not numeric."""
     count, mean, squares = (np.zeros(len(numeric)) for _ in range(3))
@@ -217,14 +232,27 @@ def _moments(
 def _shard_moments(
     job: ShardRows, *, numeric: Array, low: Array, high: Array
 ) -> tuple[Array, Array, Array]:
-    keys, values = job.elements()
-    chosen = numeric[keys] & ~np.isnan(values)
-    keys, values = keys[chosen], values[chosen]
-    clipped = np.clip(values, low[keys], high[keys]).astype(np.float64)
-    count = np.bincount(keys, minlength=len(numeric)).astype(np.float64)
-    mean = np.bincount(keys, clipped, minlength=len(numeric)) / np.maximum(count, 1)
-    squares = np.bincount(keys, (clipped - mean[keys]) ** 2, minlength=len(numeric))
+    def clipped() -> Iterator[tuple[Array, Array]]:
+        for keys, values in job.elements():
+            chosen = numeric[keys] & ~np.isnan(values)
+            keys, values = keys[chosen], values[chosen]
+            yield keys, np.clip(values, low[keys], high[keys]).astype(np.float64)
+
+    count, total, squares = (np.zeros(len(numeric)) for _ in range(3))
+    for keys, values in clipped():
+        count += np.bincount(keys, minlength=len(numeric))
+        total = _added(total, keys, values)
+    mean = total / np.maximum(count, 1)
+    for keys, values in clipped():
+        squares = _added(squares, keys, (values - mean[keys]) ** 2)
     return count, mean, squares
+
+
+def _added(total: Array, keys: Array, values: Array) -> Array:
+    """Sums a code that go on where they stand, so that pieces add up to the bits of the whole."""
+    codes = np.arange(len(total))
+    weights = np.concatenate((total, values))
+    return np.bincount(np.concatenate((codes, keys)), weights, minlength=len(total))
 
 
 def _warn_constant(codes: tuple[str, ...], constant: Array) -> None:

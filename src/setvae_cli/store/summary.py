@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from setvae_cli.files import sha256
 from setvae_cli.settings.prepare import StoreSettings
 from setvae_cli.sources.records import Source
+from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import (
     FORMAT_VERSION,
     LABEL,
@@ -31,7 +32,7 @@ from setvae_cli.store.format import (
     shard_name,
 )
 from setvae_cli.store.reader import Store, store_bytes
-from setvae_cli.store.rows import label_matrix
+from setvae_cli.store.rows import in_split, label_matrix
 from setvae_cli.store.statistics import ShardRows
 
 HUGE_SET = 10_000  # elements
@@ -85,7 +86,7 @@ def inspect(path: Path) -> Summary:
 
 def training_jobs(rows: pa.Table, folder: Path) -> list[ShardRows]:
     """The training rows of each shard."""
-    train = rows["split"].to_numpy(zero_copy_only=False) == "train"
+    train = in_split(rows, "train")
     shard, inside = (rows[name].to_numpy()[train] for name in ("shard", "row_in_shard"))
     return [
         ShardRows(folder / shard_name(i), inside[shard == i].astype(np.int64))
@@ -101,6 +102,7 @@ def write_manifest(
     *,
     drops: Mapping[str, int],
     warnings: Sequence[str],
+    workers: int | str | Crew | None = None,
 ) -> None:
     """Write the manifest of a folder that is otherwise complete.
 
@@ -111,11 +113,13 @@ def write_manifest(
         settings: How.
         drops: Rows and subjects left out, by reason.
         warnings: What was said.
+        workers: Processes that compute checksums.
     """
     names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    digests = map_ordered(sha256, [folder / name for name in names], workers=workers)
     files = {
-        name: FileEntry(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
-        for name in names
+        name: FileEntry(sha256=digest, bytes=(folder / name).stat().st_size)
+        for name, digest in zip(names, digests, strict=True)
     }
     tasks = [name for name in rows.column_names if name.startswith(LABEL)]
     labels = label_matrix(rows)
@@ -141,7 +145,7 @@ def write_manifest(
 
 
 def _counts(rows: pa.Table, labels: NDArray[np.int64], split: str) -> SplitCounts:
-    chosen = rows["split"].to_numpy(zero_copy_only=False) == split
+    chosen = in_split(rows, split)
     part = rows.filter(pa.array(chosen))
     positive: dict[str, float | None] = {}
     tasks = [name for name in rows.column_names if name.startswith(LABEL)]

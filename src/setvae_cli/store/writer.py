@@ -28,12 +28,12 @@ class SpooledPart:
 
     Attributes:
         path: The file.
-        codes: Names of its codes.
+        codes: Number of each of its codes, as the spool met them.
         elements: Elements in it.
     """
 
     path: Path
-    codes: tuple[str, ...]
+    codes: NDArray[np.int32]
     elements: int
 
 
@@ -99,18 +99,27 @@ def _shown(code: str) -> str:
 
 
 def shard_jobs(
-    parts: Sequence[SpooledPart], codes: Sequence[str], presence: Array, targets: Iterator[Path]
+    parts: Sequence[SpooledPart],
+    numbers: NDArray[np.int32],
+    presence: Array,
+    targets: Iterator[Path],
 ) -> Iterator[ShardJob]:
-    """Cut the parts into shards; the boundaries depend on the parts alone."""
-    number = {name: i for i, name in enumerate(codes)}
+    """Cut the parts into shards; the boundaries depend on the parts alone.
+
+    Args:
+        parts: The spool, in order.
+        numbers: For each code of the spool, its number in the store.
+        presence: For each code of the store, whether it never has a value.
+        targets: Where the shards go.
+    """
     group: list[SpooledPart] = []
     held = 0
     for i, part in enumerate(parts):
         group.append(part)
         held += part.elements
         if held >= SHARD_ELEMENTS or i == len(parts) - 1:
-            maps = [np.array([number[c] for c in p.codes], dtype=np.int32) for p in group]
-            yield ShardJob(tuple(p.path for p in group), tuple(maps), presence, next(targets))
+            maps = tuple(numbers[p.codes] for p in group)
+            yield ShardJob(tuple(p.path for p in group), maps, presence, next(targets))
             group, held = [], 0
 
 
@@ -138,11 +147,15 @@ def merge_parts(job: ShardJob) -> WrittenShard:
 
 
 def _renumber(part: Packed, numbers: Array, presence: Array) -> tuple[Packed, int]:
-    keys = numbers[part.keys]
-    keep = ~np.isnan(part.values) | presence[keys]
+    keys, values = numbers[part.keys], part.values
+    bare = presence[keys]
+    if bare.any():
+        values = np.where(bare, np.float32(np.nan), values)
+    keep = ~np.isnan(values) | bare
+    if keep.all():
+        return Packed(part.row_offsets, part.set_offsets, part.positions, keys, values), 0
     rows, sets, filled = keep_elements(keep, part.row_offsets, part.set_offsets)
-    values = np.where(presence[keys], np.float32(np.nan), part.values)[keep]
-    packed = Packed(rows, sets, part.positions[filled], keys[keep], values)
+    packed = Packed(rows, sets, part.positions[filled], keys[keep], values[keep])
     return packed, int((~keep).sum())
 
 
