@@ -55,7 +55,7 @@ class TinySource:
     given_embeddings: tuple[tuple[str, ...], np.ndarray] | None = None
     name: str = "tiny"
 
-    def parts(self) -> Iterator[TinyPart]:
+    def parts(self, scratch: Path | None = None) -> Iterator[TinyPart]:
         return (TinyPart(part) for part in self.content)
 
     def labels(self) -> Labels | None:
@@ -98,7 +98,7 @@ def cohort(n: int = 40, *, parts: int = 4, seed: int = 0, **changes: Any) -> Tin
     return TinySource(content, **given)
 
 
-def write(source: Source, out: Path, *, workers: int = 1, **settings: Any) -> Summary:
+def write(source: Source, out: Path, *, workers: int | None = 1, **settings: Any) -> Summary:
     return precompute(
         source, StoreSettings(**settings), out, workers=workers, sink=lambda record: None
     )

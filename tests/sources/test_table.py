@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from setvae_cli.errors import SetvaeError, UsageError
 from setvae_cli.settings.prepare import SourceSettings
 from setvae_cli.sources import table as table_module
 from setvae_cli.sources.recognise import open_source
-from setvae_cli.sources.records import Records
+from setvae_cli.sources.records import Part, Records
 from setvae_cli.sources.rows import UNSORTED
 
 CANARY = "987654321"
@@ -47,8 +48,14 @@ def write(folder: Path, table: pa.Table, name: str = "cohort.parquet") -> Path:
 
 
 def read(data: Path, **options: object) -> Records:
-    (part,) = open_source(data, SourceSettings(**options)).parts()
+    (part,) = parts(data, **options)
     return part.read()
+
+
+def parts(data: Path, **options: object) -> list[Part]:
+    """Parts that live as long as the files of a table."""
+    scratch = Path(tempfile.mkdtemp(dir=data.parent if data.parent.is_dir() else None))
+    return list(open_source(data, SourceSettings(**options)).parts(scratch))
 
 
 def events(records: Records) -> list[tuple[object, ...]]:
@@ -219,9 +226,9 @@ def test_attributes_of_csv_are_numbers_in_all_parts_or_in_none(
     table = frame(age=["61", "61", "NA"], unit=["7", "7", "west"])
     data = write(tmp_path, table, "cohort.csv")
     roles = ("attribute:age=age", "attribute:unit=unit")
-    parts = [part.read() for part in open_source(data, SourceSettings(map=roles)).parts()]
-    rows = [row for part in parts for row in part.subjects.to_pylist()]
-    assert len(parts) == 2
+    found = [part.read() for part in parts(data, map=roles)]
+    rows = [row for records in found for row in records.subjects.to_pylist()]
+    assert len(found) == 2
     assert [row["attribute.age"] for row in rows] == [61.0, None]
     assert [row["attribute.unit"] for row in rows] == ["7", "west"]
 
@@ -247,7 +254,7 @@ def test_kinds_of_time_that_differ_between_parts_are_refused(
     monkeypatch.setattr(table_module, "ROWS_PER_PART", 1)
     data = write(tmp_path, frame(minute=["0", "5.5", "2020-01-01"]), name)
     with pytest.raises(UsageError, match="'minute' is text, expected a number"):
-        list(open_source(data, SourceSettings()).parts())
+        parts(data)
 
 
 def test_a_code_named_na_survives_and_a_missing_number_does_not(tmp_path: Path) -> None:
@@ -304,11 +311,11 @@ def test_whole_subjects_are_read_in_parts_whatever_the_order_of_rows(
 ) -> None:
     monkeypatch.setattr(table_module, "ROWS_PER_PART", 300)
     data, table = many(tmp_path, order)
-    parts = list(open_source(data, SourceSettings()).parts())
-    assert len(parts) > 3
-    assert isinstance(parts[0].rows, tuple) == (order == "together")
+    found = parts(data)
+    assert len(found) > 3
+    assert isinstance(found[0].rows, tuple) == (order == "together")
     seen: dict[str, list[float]] = {}
-    for part in parts:
+    for part in found:
         records = part.read()
         names = records.subjects["subject_id"].to_pylist()
         assert not set(names) & set(seen)
@@ -499,8 +506,7 @@ def test_a_damaged_table_is_a_table_or_a_refusal(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(content))
     try:
-        source = open_source(path, SourceSettings())
-        for part in source.parts():
+        for part in parts(path):
             records = part.read()
             records.events.to_pylist()
             records.subjects.to_pylist()
@@ -516,7 +522,7 @@ def test_any_bytes_are_a_table_or_a_refusal(
     path = tmp_path_factory.mktemp("bytes") / name
     path.write_bytes(content)
     try:
-        for part in open_source(path, SourceSettings()).parts():
+        for part in parts(path):
             part.read()
     except SetvaeError:
         pass

@@ -1,9 +1,12 @@
-"""Columns of a person's table as the types of the schema: ids, numbers, minutes, classes.
+"""Columns of a person's table as the types of the schema: ids, names, numbers, classes.
 
 Arrow's own conversion errors quote the data, so each function says what is wrong without it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +15,6 @@ import pyarrow.compute as pc
 MOST_CLASSES = 256  # a larger number is an id, a date or an amount, and no class
 EXACT_BITS = {16: 11, 32: 24, 64: 53}  # whole numbers from 2^bits run together as floats
 MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null")  # words of other programs for no value
-_DATE = (
-    r"^(?P<local>\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?)"
-    r"(?P<zone>Z|[+-]\d{2}:?\d{2})?$"
-)
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
@@ -29,9 +28,7 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     Raises:
         WrongColumn: The column holds lists or structures, or text that is not UTF-8.
     """
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    array = one_chunk(column)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
@@ -44,6 +41,69 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
         array.validate(full=True)
     except pa.ArrowInvalid:
         raise WrongColumn("holds damaged text, expected UTF-8") from None
+    return array
+
+
+def encoded(
+    column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], pa.Array]
+) -> pa.DictionaryArray:
+    """A column as places among its distinct values, each converted once.
+
+    Args:
+        column: Any column.
+        convert: From values as given to values of a role.
+
+    Raises:
+        WrongColumn: As `convert`.
+    """
+    if pa.types.is_dictionary(column.type):
+        whole = one_chunk(column.unify_dictionaries())
+        try:
+            return _renamed(whole, convert)
+        except WrongColumn:  # perhaps of a value that no row has
+            pass
+    array = plain(column)
+    try:
+        values = array.dictionary_encode()
+    except pa.ArrowNotImplementedError:  # of half floats
+        return convert(pa.chunked_array([array])).dictionary_encode()
+    return _renamed(values, convert)
+
+
+def places(array: pa.DictionaryArray) -> np.ndarray:
+    """Place of each row's value in the dictionary, -1 for none, [rows]."""
+    indices = array.indices
+    if indices.null_count:
+        indices = indices.fill_null(-1)
+    return np.asarray(indices.to_numpy(zero_copy_only=False))
+
+
+def each_value_once(
+    convert: Callable[[pa.ChunkedArray], pa.Array],
+) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Let a conversion of columns look at each value of a dictionary column once."""
+
+    @wraps(convert)
+    def of_column(column: pa.ChunkedArray) -> pa.Array:
+        if not pa.types.is_dictionary(column.type) or not column.num_chunks:
+            return convert(column)
+        try:
+            pieces = [
+                convert(pa.chunked_array([chunk.dictionary])).take(chunk.indices)
+                for chunk in column.chunks
+            ]
+        except WrongColumn:  # perhaps of a value that no row has
+            return convert(pa.chunked_array([plain(column)]))
+        return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+
+    return of_column
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     return array
 
 
@@ -61,6 +121,7 @@ def without_missing(array: pa.Array) -> pa.Array:
     return pc.if_else(missing, pa.scalar(None, pa.string()), texts)
 
 
+@each_value_once
 def as_ids(column: pa.ChunkedArray) -> pa.StringArray:
     """Ids as text; `200001.0`, a number or text, is `200001`.
 
@@ -85,6 +146,7 @@ def as_ids(column: pa.ChunkedArray) -> pa.StringArray:
     raise WrongColumn(f"is {array.type}, expected ids (text or whole numbers)")
 
 
+@each_value_once
 def as_text(column: pa.ChunkedArray) -> pa.StringArray:
     """Names as text.
 
@@ -97,6 +159,7 @@ def as_text(column: pa.ChunkedArray) -> pa.StringArray:
     return pc.cast(array, pa.string())
 
 
+@each_value_once
 def as_numbers(column: pa.ChunkedArray) -> pa.DoubleArray:
     """Numbers as float64; null stays null and NaN stays NaN. Text counts only if it is all numbers.
 
@@ -133,55 +196,8 @@ def as_classes(column: pa.ChunkedArray, *, unknown: int | None = None) -> pa.Int
     return pa.array(np.where(missing, 0, numbers).astype(np.int32), mask=missing)
 
 
-def as_times(column: pa.ChunkedArray) -> tuple[np.ndarray, bool]:
-    """Times of rows that have one: minutes, or (True) dates in microseconds since 1970.
-
-    Numbers and durations are minutes; text counts if all of it is numbers, or all ISO 8601 dates of
-    one time zone.
-
-    Raises:
-        WrongColumn: The type is no time, or kinds or time zones are mixed.
-    """
-    array = time_values(column)
-    kind = array.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _counted(array, pa.timestamp("us", getattr(kind, "tz", None))), True
-    if pa.types.is_duration(kind):
-        return _counted(array, pa.duration("us")) / 60e6, False
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        return as_numbers(pa.chunked_array([array])).to_numpy(zero_copy_only=False), False
-    raise WrongColumn(f"is {kind}, expected a number of minutes or dates")
-
-
-def time_values(column: pa.ChunkedArray) -> pa.Array:
-    """Times in a type of their own: text, all of it, as numbers or as dates.
-
-    Raises:
-        WrongColumn: Text is neither, or mixes kinds or time zones.
-    """
-    array = plain(column)
-    return _parsed(without_missing(array)) if is_text(array.type) else array
-
-
-def _counted(array: pa.Array, unit: pa.DataType) -> np.ndarray:
-    try:
-        whole = pc.cast(pc.cast(array, unit, safe=False), pa.int64())
-    except pa.ArrowInvalid:
-        raise WrongColumn("holds dates out of range") from None
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _parsed(text: pa.Array) -> pa.Array:
-    """Text as numbers or dates."""
-    try:
-        return pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:
-        dates = pc.extract_regex(text, _DATE)
-    if dates.null_count > text.null_count:
-        raise WrongColumn("is text, expected a number of minutes") from None
-    if len(pc.unique(pc.struct_field(dates, "zone").drop_null())) > 1:
-        raise WrongColumn("mixes time zones, expected one") from None
-    try:
-        return pc.cast(pc.struct_field(dates, "local"), pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        raise WrongColumn("holds dates that do not exist") from None
+def _renamed(
+    array: pa.DictionaryArray, convert: Callable[[pa.ChunkedArray], pa.Array]
+) -> pa.DictionaryArray:
+    names = convert(pa.chunked_array([array.dictionary])).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(names.indices.take(array.indices), names.dictionary)

@@ -106,7 +106,7 @@ class PhysioNet2012Source:
         self._skip_bad = settings.skip_bad_files
         self._labels = settings.labels
 
-    def parts(self) -> Iterator[StaysPart]:
+    def parts(self, scratch: Path | None = None) -> Iterator[StaysPart]:
         """Groups of 250 stays, in the order of the archive or of the sorted file names.
 
         Raises:

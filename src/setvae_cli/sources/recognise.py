@@ -7,12 +7,13 @@ from pathlib import Path
 
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.files import check_regular
+from setvae_cli.sources.longtable import table_files
 from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.physionet2012 import PhysioNet2012Source, stay_files
 from setvae_cli.sources.records import Source
 from setvae_cli.sources.seqsetvae import SeqSetVAESource, split_folders
 from setvae_cli.sources.simulated import SimulatedSource
-from setvae_cli.sources.table import TableSource, table_files
+from setvae_cli.sources.table import TableSource
 from setvae_cli.sources.tabular import PARQUET, TEXT
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")

@@ -1,7 +1,7 @@
 """The one schema that every source speaks: parts of whole subjects, read one at a time.
 
-    source.parts() -> Part, Part, ...      cheap, picklable, boundaries fixed by the input alone
-    part.read()    -> Records              may run in another process
+    source.parts(scratch) -> Part, Part, ...   picklable, boundaries fixed by the input alone
+    part.read()           -> Records           may run in another process
 
 A part holds whole subjects; a subject is never in two parts. The order of parts and of subjects
 inside them depends on the input alone, so that any number of workers prepares the same store.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -26,7 +27,8 @@ class Records:
     Attributes:
         subjects: One row a subject: `subject_id` (string), and where the source knows them
             `group_id` (string), `split` (train, validation or test; null: not given),
-            `prediction_time` (minutes, null: none), `attribute.<name>` (number or string).
+            `prediction_time` (minutes, null: none), `attribute.<name>` (number or string),
+            `label.<task>` (int32, null: missing; then `Source.labels` gives none).
             Subjects without events stay in this table; the store counts and drops them.
         events: `subject` (int32, row of `subjects`), `time` (float64, minutes), `code`
             (dictionary of string), `value` (float64, null: none), and where sets are given
@@ -34,12 +36,14 @@ class Records:
             of its own code at the subject's first time from 0 on, so that models see it.
         drops: Rows that could not be used, counted by reason.
         warnings: Sentences for the person, without ids or values.
+        truth: What is known behind the events, one row a subject; None for data of the world.
     """
 
     subjects: pa.Table
     events: pa.Table
     drops: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    truth: pa.Table | None = None
 
 
 class Part(Protocol):
@@ -73,12 +77,17 @@ class Source(Protocol):
 
     name: str
 
-    def parts(self) -> Iterator[Part]:
-        """The parts, in their fixed order."""
+    def parts(self, scratch: Path) -> Iterator[Part]:
+        """The parts, in their fixed order.
+
+        Args:
+            scratch: An empty private folder for what a source must put aside until its parts are
+                read; the caller removes it.
+        """
         ...
 
     def labels(self) -> Labels | None:
-        """Outcomes, checked; None where the person gave none."""
+        """Outcomes, checked; None where the person gave none, or where they come with subjects."""
         ...
 
     def kinds(self) -> Mapping[str, Kind]:
@@ -91,10 +100,6 @@ class Source(Protocol):
 
     def embeddings(self) -> tuple[tuple[str, ...], np.ndarray] | None:
         """Code names and their embeddings [codes, width] float32, where the layout brings them."""
-        ...
-
-    def truth(self) -> pa.Table | None:
-        """What is known behind the events, one row a subject; None for data of the world."""
         ...
 
     def files(self) -> tuple[str, ...]:

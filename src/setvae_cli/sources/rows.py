@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,14 +17,15 @@ from setvae_cli.sources.columns import (
     as_ids,
     as_numbers,
     as_text,
-    as_times,
+    encoded,
     is_text,
     plain,
-    time_values,
     without_missing,
 )
+from setvae_cli.sources.events import in_time_order, since_first, with_static
 from setvae_cli.sources.records import Records
 from setvae_cli.sources.roles import Roles
+from setvae_cli.sources.times import as_times
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -35,7 +37,12 @@ UNSORTED = "the rows of some subjects were not in time order and were sorted"
 
 
 def rows_to_records(
-    table: pa.Table, roles: Roles, where: str, *, subjects: Sequence[str] | None = None
+    table: pa.Table,
+    roles: Roles,
+    where: str,
+    *,
+    subjects: Sequence[str] | None = None,
+    numbers: frozenset[str] = frozenset(),
 ) -> Records:
     """Turn rows of whole subjects into records.
 
@@ -44,51 +51,24 @@ def rows_to_records(
         roles: Column of each role.
         where: The table, as the person wrote it.
         subjects: All subjects, also those without a row; default: those of the rows.
+        numbers: Attributes of text that are numbers.
 
     Raises:
         InputError: A column is not of its role's type, or varies where it must be constant.
     """
-    table, drops = _usable(table, roles, where)
-    ids = _read(as_ids, table, roles.subject, "subject", where)
-    names = pc.unique(ids) if subjects is None else pa.array(subjects, pa.string())
-    subject = pc.cast(pc.index_in(ids, names), pa.int32())
-    static = {
-        name: constant(_read(_attribute, table, column, f"attribute:{name}", where), subject,
-                       len(names), f"{where}: column '{column}'")
-        for name, column in roles.attributes.items()
-    }  # fmt: skip
-    events, dated = _events(table, roles, subject, where)
-    events, unsorted = _in_time_order(events)
+    rows, drops = _usable(table, roles, where)
+    names, subject = _subjects(rows.ids, subjects)
+    static = _static(rows.table, roles, subject, len(names), where, numbers)
+    events, dated = _events(rows, roles, subject, where)
+    events, unsorted = in_time_order(events)
     if dated:
-        events = _since_first(events)
-    events = _with_static(events, static)
+        events = since_first(events)
+    events = with_static(events, static)
     columns = {"subject_id": names}
-    columns |= _membership(table, roles, subject, len(names), where)
+    columns |= _membership(rows.table, roles, subject, len(names), where)
     columns |= {f"attribute.{name}": column for name, column in static.items()}
     warnings = (*roles.warnings, UNSORTED) if unsorted else roles.warnings
     return Records(pa.table(columns), events, drops, warnings)
-
-
-def typed(table: pa.Table, roles: Roles, where: str, *, attributes: bool) -> pa.Table:
-    """Give text its types from all rows, so that no part of the table decides alone.
-
-    Args:
-        table: All rows.
-        roles: Column of each role.
-        where: The table, as the person wrote it.
-        attributes: Attributes of text may be numbers, as all cells of a CSV are text.
-
-    Raises:
-        InputError: The times are neither numbers nor dates of one time zone.
-    """
-    found = {roles.time: _read(time_values, table, roles.time, "time", where)}
-    others = replace(roles, attributes={}).events()
-    for name, column in roles.attributes.items():
-        if attributes and column not in others:
-            found[column] = _read(_numbers_or_text, table, column, f"attribute:{name}", where)
-    for column, values in found.items():
-        table = table.set_column(table.column_names.index(column), column, values)
-    return table
 
 
 def constant(values: pa.Array, subject: pa.Array, n_subjects: int, where: str) -> pa.Array:
@@ -103,8 +83,8 @@ def constant(values: pa.Array, subject: pa.Array, n_subjects: int, where: str) -
     Raises:
         InputError: Some subject has two different values.
     """
-    encoded = pc.dictionary_encode(values)
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    words = pc.dictionary_encode(values)
+    codes = pc.fill_null(words.indices, -1).to_numpy(zero_copy_only=False)
     number = subject.to_numpy()
     known = np.flatnonzero(codes >= 0)
     chosen = np.full(n_subjects, -1, dtype=np.int64)
@@ -116,10 +96,10 @@ def constant(values: pa.Array, subject: pa.Array, n_subjects: int, where: str) -
             where=where,
             mend="make it constant, or leave it out",
         )
-    return encoded.dictionary.take(pa.array(np.maximum(chosen, 0), mask=chosen < 0))
+    return words.dictionary.take(pa.array(np.maximum(chosen, 0), mask=chosen < 0))
 
 
-def _read(
+def read_role(
     convert: Callable[[pa.ChunkedArray], T], table: pa.Table, column: str, role: str, where: str
 ) -> T:
     try:
@@ -132,94 +112,86 @@ def _read(
         ) from error
 
 
-def _usable(table: pa.Table, roles: Roles, where: str) -> tuple[pa.Table, dict[str, int]]:
+@dataclass(frozen=True)
+class _Rows:
+    """Rows with a subject, a time and a code."""
+
+    table: pa.Table
+    ids: pa.DictionaryArray
+    codes: pa.DictionaryArray
+
+
+def _usable(table: pa.Table, roles: Roles, where: str) -> tuple[_Rows, dict[str, int]]:
     """Leave out rows without a subject, a time or a code, counted."""
-    ids = _read(as_ids, table, roles.subject, "subject", where)
-    codes = _read(as_text, table, roles.code, "code", where)
-    time = _read(plain, table, roles.time, "time", where)
+    ids = read_role(partial(encoded, convert=as_ids), table, roles.subject, "subject", where)
+    codes = read_role(partial(encoded, convert=as_text), table, roles.code, "code", where)
     reasons = {
-        "missing subject id": pc.is_null(ids),
-        "empty subject id": pc.equal(pc.utf8_trim_whitespace(ids), ""),
-        "missing code": pc.is_null(codes),
-        "empty code": pc.equal(pc.utf8_trim_whitespace(codes), ""),
-        "missing time": pc.is_null(without_missing(time), nan_is_null=True),
+        "missing subject id": ids.indices.is_null(),
+        "empty subject id": _blank(ids),
+        "missing code": codes.indices.is_null(),
+        "empty code": _blank(codes),
+        "missing time": read_role(_is_missing, table, roles.time, "time", where),
     }
     bad = np.zeros(table.num_rows, dtype=bool)
     drops: dict[str, int] = {}
     for reason, found in reasons.items():
-        here = pc.fill_null(found, False).to_numpy(zero_copy_only=False) & ~bad
-        if here.any():
-            drops[reason] = int(here.sum())
-        bad |= here
-    return (table.filter(pa.array(~bad)) if bad.any() else table), drops
+        if pc.any(found).as_py():
+            here = pc.fill_null(found, False).to_numpy(zero_copy_only=False) & ~bad
+            if here.any():
+                drops[reason] = int(here.sum())
+            bad |= here
+    if not drops:
+        return _Rows(table, ids, codes), drops
+    good = pa.array(~bad)
+    return _Rows(table.filter(good), ids.filter(good), codes.filter(good)), drops
 
 
-def _events(table: pa.Table, roles: Roles, subject: pa.Array, where: str) -> tuple[pa.Table, bool]:
+def _blank(array: pa.DictionaryArray) -> pa.BooleanArray:
+    """Rows whose text is empty or spaces."""
+    blank = pc.equal(pc.utf8_trim_whitespace(array.dictionary), "")
+    if not pc.any(blank).as_py():
+        return pa.array([], pa.bool_())
+    return blank.take(array.indices)
+
+
+def _is_missing(column: pa.ChunkedArray) -> pa.Array:
+    if not pa.types.is_dictionary(column.type):
+        return pc.is_null(without_missing(plain(column)), nan_is_null=True)
+    pieces = []
+    for chunk in column.chunks:
+        values = without_missing(plain(pa.chunked_array([chunk.dictionary])))
+        missing = pc.is_null(values, nan_is_null=True).take(chunk.indices)
+        pieces.append(missing.fill_null(True))
+    return pa.chunked_array(pieces, pa.bool_()).combine_chunks()
+
+
+def _subjects(
+    ids: pa.DictionaryArray, everyone: Sequence[str] | None
+) -> tuple[pa.StringArray, pa.Int32Array]:
+    """All subjects, by default in the order of their first row; and the number of each row's."""
+    if everyone is not None:
+        names = pa.array(everyone, pa.string())
+        return names, pc.cast(pc.index_in(ids.dictionary, names), pa.int32()).take(ids.indices)
+    numbered = ids.indices.dictionary_encode()
+    return ids.dictionary.take(numbered.dictionary), numbered.indices
+
+
+def _events(rows: _Rows, roles: Roles, subject: pa.Array, where: str) -> tuple[pa.Table, bool]:
     """The events in the table's order, and whether their times are dates."""
-    time, dated = _read(as_times, table, roles.time, "time", where)
-    codes = _read(as_text, table, roles.code, "code", where)
+    table = rows.table
+    time, dated = read_role(as_times, table, roles.time, "time", where)
     nothing = pa.nulls(table.num_rows, pa.float64())
     columns = {
         "subject": subject,
         "time": pa.array(time),
-        "code": pc.dictionary_encode(codes),
-        "value": _read(as_numbers, table, roles.value, "value", where) if roles.value else nothing,
+        "code": rows.codes,
+        "value": read_role(as_numbers, table, roles.value, "value", where)
+        if roles.value
+        else nothing,
     }
     if roles.set:
-        columns["set"] = _read(_set_numbers, table, roles.set, "set", where)
+        columns["set"] = read_role(_set_numbers, table, roles.set, "set", where)
     return pa.table(columns), dated
-
-
-def _in_time_order(events: pa.Table) -> tuple[pa.Table, bool]:
-    """Subjects together and their events by time, and whether some had to be moved in time."""
-    subject, time = events["subject"].to_numpy(), events["time"].to_numpy()
-    order = np.argsort(subject, kind="stable")
-    same = np.diff(subject[order]) == 0
-    unsorted = bool(np.any(same & (np.diff(time[order]) < 0)))
-    if unsorted:
-        order = np.lexsort((time, subject))
-    if unsorted or np.any(np.diff(subject) < 0):
-        events = events.take(pa.array(order))
-    return events, unsorted
-
-
-def _first_rows(events: pa.Table) -> np.ndarray:
-    """First row of each subject that has events, in sorted events."""
-    return np.flatnonzero(np.diff(events["subject"].to_numpy(), prepend=-1) > 0)
-
-
-def _since_first(events: pa.Table) -> pa.Table:
-    """Dates in microseconds as minutes from the subject's first event."""
-    first, time = _first_rows(events), events["time"].to_numpy()
-    rows = np.diff(first, append=len(time))
-    minutes = (time - np.repeat(time[first], rows)) / 60e6
-    return events.set_column(1, "time", pa.array(minutes))
-
-
-def _with_static(events: pa.Table, static: Mapping[str, pa.Array]) -> pa.Table:
-    """Add attributes as events at the subject's first time that is finite and not negative.
-
-    Numbers are values, texts are presence of `name=value`.
-    """
-    if not static or not events.num_rows:
-        return events
-    time = events["time"].to_numpy()
-    usable = events.filter(pa.array(np.isfinite(time) & (time >= 0)))
-    first = usable.take(pa.array(_first_rows(usable)))
-    added = []
-    for name, values in static.items():
-        here = values.take(first["subject"].combine_chunks())
-        if is_text(here.type):
-            codes = pc.binary_join_element_wise(f"{name}=", here, "")
-            numbers = pa.nulls(len(here), pa.float64())
-        else:
-            codes = pa.array([name] * len(here), pa.string())
-            numbers = here
-        rows = first.set_column(2, "code", pc.dictionary_encode(codes))
-        added.append(rows.set_column(3, "value", numbers).filter(pc.is_valid(here)))
-    merged = pa.concat_tables([*added, events]).unify_dictionaries()
-    order = np.lexsort((merged["time"].to_numpy(), merged["subject"].to_numpy()))
-    return merged.take(pa.array(order)).combine_chunks()
 
 
 def _membership(
@@ -228,38 +200,54 @@ def _membership(
     """Group and split of each subject, where there are such columns."""
     found = {}
     if roles.group:
-        groups = _read(as_ids, table, roles.group, "group", where)
+        groups = read_role(partial(encoded, convert=as_ids), table, roles.group, "group", where)
         place = f"{where}: column '{roles.group}'"
         found["group_id"] = constant(groups, subject, n_subjects, place)
     if roles.split:
-        splits = _read(_split_names, table, roles.split, "split", where)
+        splits = read_role(
+            partial(encoded, convert=_split_names), table, roles.split, "split", where
+        )
         place = f"{where}: column '{roles.split}'"
         found["split"] = constant(splits, subject, n_subjects, place)
     return found
 
 
+def _static(
+    table: pa.Table,
+    roles: Roles,
+    subject: pa.Array,
+    n_subjects: int,
+    where: str,
+    numbers: frozenset[str],
+) -> dict[str, pa.Array]:
+    """Value of each attribute of each subject."""
+    found = {}
+    for name, column in roles.attributes.items():
+        convert = _number_attribute if column in numbers else _attribute
+        values = read_role(
+            partial(encoded, convert=convert), table, column, f"attribute:{name}", where
+        )
+        found[name] = constant(values, subject, n_subjects, f"{where}: column '{column}'")
+    return found
+
+
 def _attribute(column: pa.ChunkedArray) -> pa.Array:
-    """Numbers as float64 with null for NaN, or text."""
+    """Text, or numbers as float64 with null for NaN."""
     array = plain(column)
-    if is_text(array.type):
-        return without_missing(array)
+    return without_missing(array) if is_text(array.type) else _number_attribute(column)
+
+
+def _number_attribute(column: pa.ChunkedArray) -> pa.Array:
     numbers = as_numbers(column)
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
-def _numbers_or_text(column: pa.ChunkedArray) -> pa.Array:
-    try:
-        return as_numbers(column)
-    except WrongColumn:
-        return plain(column)
-
-
 def _split_names(column: pa.ChunkedArray) -> pa.Array:
-    encoded = pc.dictionary_encode(without_missing(as_text(column)))
-    names = [SPLITS.get(name.strip().lower()) for name in encoded.dictionary.to_pylist()]
+    words = pc.dictionary_encode(without_missing(as_text(column)))
+    names = [SPLITS.get(name.strip().lower()) for name in words.dictionary.to_pylist()]
     if None in names:
         raise WrongColumn("holds other words than train, validation and test")
-    return pa.array(names, pa.string()).take(encoded.indices)
+    return pa.array(names, pa.string()).take(words.indices)
 
 
 def _set_numbers(column: pa.ChunkedArray) -> pa.Array:

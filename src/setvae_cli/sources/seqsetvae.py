@@ -97,7 +97,10 @@ class PatientsPart:
         roles = replace(_ROLES, set="set_index") if True in grouped else _ROLES
         rows = pa.concat_tables(filled or [_EMPTY], promote_options="permissive")
         number = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables.values()])
-        rows = rows.append_column("subject", pa.array(subjects, pa.string()).take(pa.array(number)))
+        ids = pa.DictionaryArray.from_arrays(
+            pa.array(number, pa.int32()), pa.array(subjects, pa.string())
+        )
+        rows = rows.append_column("subject", ids)
         records = rows_to_records(rows, roles, self.folder, subjects=subjects)
         split = pa.array([self.split] * len(subjects), pa.string())
         bad = len(self.paths) - len(tables)
@@ -122,7 +125,7 @@ class SeqSetVAESource:
         self._statistics = settings.params_map_path or _existing(root / "stats.csv")
         self._embeddings = settings.embeddings_path or _existing(root / "cached.csv")
 
-    def parts(self) -> Iterator[PatientsPart]:
+    def parts(self, scratch: Path | None = None) -> Iterator[PatientsPart]:
         """Groups of 200 patients of one split, sorted by file name.
 
         Raises:

@@ -14,16 +14,24 @@ import pyarrow.parquet as pq
 
 from setvae_cli.errors import InputError
 from setvae_cli.files import check_regular
-from setvae_cli.sources.columns import MISSING
+from setvae_cli.sources.columns import MISSING, is_text
 
 PARQUET = (".parquet", ".pq")
 TEXT = (".csv", ".txt", ".tsv")
 BOMB_BYTES = 256 << 20  # decoded size from which a suspicious ratio is looked at
 BOMB_RATIO = 400  # decoded bytes for a stored one; clinical tables stay under 60
+_BLOCK_BYTES = 4 << 20  # of CSV text, parsed at once; Arrow reads 32 of them ahead
 
 
-def open_parquet(path: Path, *, may_be_empty: bool = False) -> pq.ParquetFile:
+def open_parquet(
+    path: Path, *, may_be_empty: bool = False, encoded: bool = False
+) -> pq.ParquetFile:
     """Open a Parquet file and check its footer: columns told apart, honest size, some rows.
+
+    Args:
+        path: The file.
+        may_be_empty: Whether a file without rows will do.
+        encoded: Read text as dictionaries.
 
     Raises:
         InputError: It is missing, damaged, encrypted, no Parquet, empty, or a decompression bomb.
@@ -32,6 +40,14 @@ def open_parquet(path: Path, *, may_be_empty: bool = False) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         names = file.schema_arrow.names
+        text = [field.name for field in file.schema_arrow if is_text(field.type)]
+        if encoded and text:
+            file = pq.ParquetFile(
+                path,
+                metadata=file.metadata,
+                read_dictionary=text,
+                page_checksum_verification=True,
+            )
     except (pa.ArrowException, OSError, ValueError) as error:
         found = "is encrypted" if "encrypt" in str(error).lower() else "is damaged or not Parquet"
         raise InputError(found, where=str(path), mend="check how it was written") from error
@@ -51,6 +67,33 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     file = open_parquet(path)
     with parquet_errors(path):
         return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+def stream_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Some columns of a Parquet file, text as dictionaries, at most so many rows at a time.
+
+    Raises:
+        InputError: As `read_parquet`.
+    """
+    file = open_parquet(path, encoded=True)
+    with parquet_errors(path):
+        for groups in _runs_of_groups(file, rows):
+            yield from map(
+                pa.table,
+                file.iter_batches(rows, groups, columns=list(columns), use_threads=False),
+            )
+
+
+def _runs_of_groups(file: pq.ParquetFile, rows: int) -> Iterator[list[int]]:
+    """Row groups, as many as hold so many rows; over all, `iter_batches` keeps what it read."""
+    run: list[int] = []
+    held = 0
+    for group in range(file.num_row_groups):
+        run.append(group)
+        held += file.metadata.row_group(group).num_rows
+        if held >= rows or group == file.num_row_groups - 1:
+            yield run
+            run, held = [], 0
 
 
 @contextmanager
@@ -98,6 +141,34 @@ def read_csv(
             pa.csv.ParseOptions(delimiter=delimiter),
             convert,
         )
+
+
+def stream_csv(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Some columns of a CSV file as dictionaries of text, about so many rows at a time.
+
+    Empty cells are null.
+
+    Raises:
+        InputError: As `read_csv`.
+    """
+    text = pa.dictionary(pa.int32(), pa.string())
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(csv_columns(path), text),
+        include_columns=list(columns),
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    options = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
+    parse = pa.csv.ParseOptions(delimiter=_delimiter(path))
+    with _csv_errors(path), pa.csv.open_csv(path, options, parse, convert) as reader:
+        blocks: list[pa.RecordBatch] = []
+        for block in reader:
+            blocks.append(block)
+            if sum(len(each) for each in blocks) >= rows:
+                yield pa.Table.from_batches(blocks).unify_dictionaries()
+                blocks = []
+        if blocks:
+            yield pa.Table.from_batches(blocks).unify_dictionaries()
 
 
 def csv_columns(path: Path) -> list[str]:
