@@ -70,9 +70,6 @@ class TinySource:
     def embeddings(self) -> tuple[tuple[str, ...], np.ndarray] | None:
         return self.given_embeddings
 
-    def truth(self) -> None:
-        return None
-
     def files(self) -> tuple[str, ...]:
         return ()
 

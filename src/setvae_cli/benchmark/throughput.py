@@ -131,7 +131,7 @@ def _store(data: str | None, folder: Path, screen: _Screen) -> Store:
         StoreSettings(),
         folder / "cache",
         sink=lambda record: None,
-        workers=len(os.sched_getaffinity(0)),
+        workers=None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -77,7 +76,7 @@ def _measured(settings: BenchmarkLoaderSettings, output: Output) -> tuple[Loader
         settings.store,
         settings.run.output_dir / ".cache",
         sink=Preparation(output),
-        workers=len(os.sched_getaffinity(0)),
+        workers=None,
     )
     output.progress("starting", None, "")
     from setvae_cli.benchmark.loader import benchmark_loader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -64,7 +63,7 @@ def _train(settings: TrainSettings, output: Output) -> Result:
         settings.store,
         settings.run.output_dir / ".cache",
         sink=Preparation(output),
-        workers=len(os.sched_getaffinity(0)),
+        workers=None,
     )
     output.progress("starting", None, "")
     from setvae_cli.training.fit import fit

@@ -128,9 +128,8 @@ def softmax_pool(
 ) -> Float[Tensor, "groups pools dim"]:
     """Average the items of each group with softmax weights, several times."""
     parts = []
-    cells = to_rectangles(torch.cat([scores, x], 1), groups)
-    for bucket, cell in zip(groups.buckets, cells, strict=True):
-        score, values = cell.split([scores.shape[1], x.shape[1]], -1)
+    cells = zip(to_rectangles(scores, groups), to_rectangles(x, groups), strict=True)
+    for bucket, (score, values) in zip(groups.buckets, cells, strict=True):
         if bucket.mask is not None:
             score = score.masked_fill(~bucket.mask[:, :, None], -torch.inf)
         parts.append(score.softmax(1).transpose(1, 2) @ values)

@@ -163,9 +163,6 @@ class PhysioNet2012Source:
     def embeddings(self) -> None:
         """None: codes are learned."""
 
-    def truth(self) -> None:
-        """None: nobody knows."""
-
     def files(self) -> tuple[str, ...]:
         """The archive or the stays, and the outcomes."""
         outcomes = [self._labels] if self._labels else outcomes_beside(self._data)

@@ -174,9 +174,6 @@ class SeqSetVAESource:
         """
         return None if self._embeddings is None else read_embeddings(self._embeddings)
 
-    def truth(self) -> None:
-        """None: nobody knows."""
-
     def files(self) -> tuple[str, ...]:
         """Every patient's file, then outcomes, statistics and embeddings."""
         patients = [path for paths in self._patients().values() for path in paths]

@@ -164,9 +164,6 @@ class TableSource:
     def embeddings(self) -> None:
         """None: codes are learned."""
 
-    def truth(self) -> None:
-        """None: nobody knows."""
-
     def files(self) -> tuple[str, ...]:
         """The tables, and the file of labels."""
         labels = [self._label_file] if self._label_file else []
