@@ -14,7 +14,7 @@ from setvae_cli.losses.objective import cross_entropies, loss_terms, total, weig
 from setvae_cli.losses.reconstruction import chamfer, query_nll
 from setvae_cli.nn.gaussian import DiagGaussian
 from setvae_cli.settings.objective import ObjectiveSettings
-from tests.models import CLASSES, make_batch, make_model, make_vocabulary
+from tests.models import CLASSES, KINDS, make_batch, make_model, make_vocabulary
 
 
 def test_kl_of_gaussians_is_the_closed_form() -> None:
@@ -185,3 +185,34 @@ def test_micro_batches_add_up_to_the_loss_of_the_whole_step() -> None:
     together = loss(WHOLE, 0)
     apart = loss(WHOLE[:1], 0) + loss(WHOLE[1:], 1)
     torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+@pytest.mark.parametrize("kinds", [KINDS, KINDS * 70])
+def test_half_precision_does_not_round_the_sum_of_a_likelihood(
+    kinds: tuple[str, ...], sampled: bool
+) -> None:
+    decoder = make_model("base", vocabulary=make_vocabulary(kinds)).float().decoder
+    batch = make_batch([[2, 5, 1] * 10, [7, 7] * 10], kinds=kinds)
+    batch = replace(batch, values=batch.values.float(), positions=batch.positions.float())
+    state = decoder(torch.randn(50, decoder.state[0].in_features))
+    exact = query_nll(decoder, state, batch, 0 if sampled else None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = query_nll(decoder, state, batch, 0 if sampled else None)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=2e-4, atol=0)
+
+
+def test_half_precision_does_not_cancel_small_distances() -> None:
+    target = 8 + torch.randn(12, 16)
+    made = target + 0.01 * torch.randn(12, 16)
+    by_set = rectangles(torch.tensor([5, 7]))
+    exact = chamfer(made, target, by_set)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(chamfer(made, target, by_set), exact)
+
+
+def test_a_model_without_tasks_still_has_its_other_terms() -> None:
+    batch = make_batch([[2, 1]])
+    batch = replace(batch, labels=batch.labels[:, :0], label_mask=batch.label_mask[:, :0])
+    assert cross_entropies(torch.zeros(1, 0), batch, (), 0.0).shape == (0,)

@@ -83,6 +83,16 @@ def test_the_gradient_of_a_segment_pool_is_that_of_its_formula(scale: float) -> 
     assert large.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_second_derivative_of_a_pool_is_refused_and_not_wrong(learned: bool) -> None:
+    segment, scores = torch.tensor([1, 0, 1, 1]), rows(4, 2)
+    x = rows(4, 6, seed=1).view(4, 2, 3).detach().requires_grad_(learned)
+    pooled = segment_softmax_pool(scores, x, segment, 2)
+    (first,) = torch.autograd.grad(pooled.square().sum(), scores, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_jagged_attention_is_attention_inside_each_group() -> None:
     sizes, asking = [3, 1, 5], [2, 2, 2]
@@ -118,7 +128,10 @@ def test_a_gpu_attends_as_rectangles_do(causal: bool, dtype: torch.dtype) -> Non
     plan = make_plan(torch.ones(63, dtype=torch.int64), sizes, with_sets=False)
     gpu = replace(make_batch([[1]]), plan=plan).to("cuda").plan.by_subject
     moved, there = attention.cuda().to(dtype), x.cuda().to(dtype)
-    assert has_kernel(there, 2, 5)
+    if dtype == torch.bfloat16 and torch.cuda.get_device_capability() < (8, 0):
+        assert not has_kernel(there, 2, 5)
+    else:
+        assert has_kernel(there, 2, 5)
     found = moved.within(there, gpu, causal=causal).float().cpu()
     tolerance = 1e-4 if dtype == torch.float32 else 3e-2
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)

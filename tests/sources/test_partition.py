@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setvae_cli.errors import InputError, RunError, UsageError
+from setvae_cli.errors import DataError, InputError, RunError, UsageError
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.sources import census as census_module
 from setvae_cli.sources import table as table_module
@@ -268,3 +268,90 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == [data]
+
+
+def test_a_line_break_in_a_cell_never_ends_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tabular, "_BLOCK_BYTES", 64)
+    data = tmp_path / "table.csv"
+    for size in range(64):
+        note = "x" * size
+        data.write_text(f'id,value,note\n1,50,{note}\n1,51,"a\n9,66,b"\n1,52,z\n')
+        rows = pa.concat_tables(tabular.stream_csv(data, ["id", "value"], 10))
+        assert rows["value"].to_pylist() == ["50", "51", "52"]
+        assert rows["id"].to_pylist() == ["1"] * 3
+
+
+def test_cells_of_a_csv_of_many_blocks_may_hold_line_breaks(tmp_path: Path, small: None) -> None:
+    table = cohort()
+    prepare(write(table, tmp_path / "a.csv"), tmp_path / "a")
+    notes = pa.array([f"line {i}\n, and another" for i in range(table.num_rows)])
+    prepare(write(table.append_column("note", notes), tmp_path / "b.csv"), tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_time_that_stands_in_a_dictionary_but_in_no_row_does_not_decide(tmp_path: Path) -> None:
+    table = cohort()
+    minutes = table["minute"].to_numpy().astype(np.int32)
+    words = pa.array([*map(str, range(7)), "unknown"])
+    encoded = pa.DictionaryArray.from_arrays(pa.array(minutes), words)
+    prepare(write(table, tmp_path / "a.parquet"), tmp_path / "a")
+    table = table.set_column(1, "minute", encoded)
+    prepare(write(table, tmp_path / "b.parquet"), tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+@pytest.mark.parametrize("column", ["subject_id", "label.died"])
+def test_a_column_of_lists_is_refused_by_name(tmp_path: Path, column: str) -> None:
+    table = cohort()
+    lists = pa.array([[value] for value in table[column].to_pylist()])
+    table = table.set_column(table.column_names.index(column), column, lists)
+    with pytest.raises(InputError, match=f"column '{column}'.* holds lists or structures"):
+        prepare(write(table, tmp_path / "table.parquet"), tmp_path / "store")
+
+
+def test_boundaries_of_parts_do_not_decide_the_order_where_rows_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = shuffled(cohort(24))
+    codes = [None if i % 3 else code for i, code in enumerate(table["code"].to_pylist())]
+    data = write(table.set_column(2, "code", pa.array(codes)), tmp_path / "table.parquet")
+    whole = files(prepare(data, tmp_path / "whole"))
+    monkeypatch.setattr(table_module, "ROWS_PER_PART", 100)
+    assert files(prepare(data, tmp_path / "parts")) == whole
+    order = Store.open(tmp_path / "whole").rows["subject_id"].to_pylist()
+    assert order == table["subject_id"].unique().to_pylist()
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+@pytest.mark.parametrize("column", ["subject_id", "minute", "code"])
+def test_categories_of_several_files_need_not_fit_the_indices_of_one(
+    tmp_path: Path, column: str, order: str
+) -> None:
+    table = cohort(300, 9) if order == "sorted" else shuffled(cohort(300, 9))
+    number = np.arange(table.num_rows)
+    words = {
+        "subject_id": table["subject_id"].to_pylist(),
+        "minute": [f"{i // 900 * 100 + i % 100}" for i in number],
+        "code": [f"code {i // 900 * 100 + i % 100}" for i in number],
+    }[column]
+    table = table.set_column(table.column_names.index(column), column, pa.array(words))
+    narrow = pa.dictionary(pa.int8(), pa.string())
+    (tmp_path / "data").mkdir()
+    for start in range(0, table.num_rows, 900):
+        schema = table.schema.set(table.column_names.index(column), pa.field(column, narrow))
+        with pq.ParquetWriter(tmp_path / "data" / f"{start:04d}.parquet", schema) as writer:
+            for row in range(start, start + 900, 100):
+                writer.write_table(table.slice(row, 100).cast(schema))
+    prepare(write(table, tmp_path / "plain.parquet"), tmp_path / "a")
+    prepare(tmp_path / "data", tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_file_that_is_replaced_by_a_shorter_one_is_said(tmp_path: Path, small: None) -> None:
+    data = write(cohort(), tmp_path / "table.parquet")
+    *_, last = open_source(data, SourceSettings()).parts(tmp_path)
+    write(cohort(10), data)
+    with pytest.raises(DataError, match=r"table\.parquet: was changed while it was read"):
+        last.read()

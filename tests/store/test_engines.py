@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import multiprocessing
 import operator
 import os
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,37 @@ def test_a_crew_ends_its_processes() -> None:
         workers = set(crew.map(process_after, [0.1] * 4))
     assert workers
     assert not any(Path("/proc", str(worker)).exists() for worker in workers)
+
+
+def start_workers_and_wait(pipe: Connection) -> None:
+    with Crew(2) as crew:
+        pipe.send(set(crew.map(process_after, [0.1] * 4)))
+        time.sleep(60)
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    parent = multiprocessing.get_context("spawn").Process(
+        target=start_workers_and_wait, args=(theirs,)
+    )
+    parent.start()
+    workers = ours.recv()
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers
+    assert not any(map(alive, workers))
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that ended may wait as a zombie for whoever adopted it."""
+    try:
+        status = Path("/proc", str(process), "stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_scheduler_that_cannot_be_used_is_refused_in_one_line(

@@ -73,13 +73,14 @@ def _write(settings: PrecomputeSettings, output: Output, workers: int | str | No
     if settings.data is None and settings.source.source != "simulated":
         raise UsageError("no DATA given", mend="name the raw data, or use --source simulated")
 
-    from setvae_cli.store.engines import keep_memory, warm_up
+    from setvae_cli.allocator import keep_memory
+    from setvae_cli.store.engines import KEPT_BYTES, warm_up
 
     warm_up(workers)
     from setvae_cli.sources.recognise import open_source
     from setvae_cli.store.precompute import precompute
 
-    keep_memory()
+    keep_memory(KEPT_BYTES)
     with placed(settings.data):
         summary = precompute(
             open_source(Path(settings.data) if settings.data else None, settings.source),

@@ -9,8 +9,6 @@ generators"), in 64-bit integers that wrap, so its bits are the same on every de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,7 +16,8 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-F = TypeVar("F", bound=Callable[..., Any])
+from setvae_cli.data.uncompiled import uncompiled
+
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -74,12 +73,7 @@ def uniform_runs(
     return bits.astype(np.float32) * np.float32(2.0**-24)
 
 
-def _uncompiled(function: F) -> F:
-    """Keep torch.compile out: it takes a step's numbers for symbols, whose mixing overflows."""
-    return cast("F", torch.compiler.disable(function))
-
-
-@_uncompiled
+@uncompiled  # it would take a step's numbers for symbols, whose mixing overflows
 def counter_normal(
     seed: int,
     epoch: int,

@@ -41,21 +41,25 @@ def query_nll(
     if decoder.codes <= DENSE_CODES:
         pair = sets * decoder.codes + keys
         presence = _presence_nll(decoder, state, pair)
-        values = decoder.heads.all(state, 1, 3).view(-1, 2).index_select(0, pair)
+        values = _full(decoder.heads.all(state, 1, 3).view(-1, 2).index_select(0, pair))
     else:
-        numbers = decoder.heads.at(state, sets, keys)
+        numbers = _full(decoder.heads.at(state, sets, keys))
         first = _first_of_code(keys, sets, decoder.codes)
         absent = _all_softplus(decoder, state, batch, noise_seed)
         presence, values = absent - (numbers[:, 0] * first).sum(), numbers[:, 1:]
     return presence + _value_nll(decoder, state, batch, values)
 
 
+def _full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """At least float32: a sum of 20 000 nats in bfloat16 is rounded to the next 128."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _presence_nll(
     decoder: QueryDecoder, state: Tensor, pair: Int64[Tensor, "elements"]
 ) -> Float[Tensor, ""]:
     """Bernoulli of every code of every set; a code that repeats in a set is present once."""
-    logits = decoder.heads.all(state, 0, 1)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # its sum is large
+    logits = _full(decoder.heads.all(state, 0, 1))
     present = torch.zeros_like(logits)
     present.view(-1).index_fill_(0, pair, 1.0)
     return functional.binary_cross_entropy_with_logits(logits, present, reduction="sum")
@@ -99,13 +103,13 @@ def _all_softplus(
 ) -> Float[Tensor, ""]:
     """Sum over all codes and sets of log(1 + e^logit), exact or estimated from sampled codes."""
     if noise_seed is None:
-        return functional.softplus(decoder.heads.all(state, 0, 1)).sum()
+        return functional.softplus(_full(decoder.heads.all(state, 0, 1))).sum()
     index = torch.arange(NEGATIVES, device=state.device)
     uniform = counter_uniform(
         noise_seed, batch.plan.epoch, batch.plan.batch, index, index, draw=NEGATIVE_DRAW
     )
     codes = (uniform * decoder.codes).long().clamp_max(decoder.codes - 1)
-    logits = decoder.heads.some(state, codes)
+    logits = _full(decoder.heads.some(state, codes))
     return functional.softplus(logits).sum() * (decoder.codes / NEGATIVES)
 
 
@@ -119,14 +123,16 @@ def chamfer(
     For vectors, unit directions and magnitudes: the mean squared distance to the nearest, from
     both sides. These are distances, not nats; the target carries no gradient.
     """
+    made, target = _full(made), _full(target.detach())
     total = made.new_zeros(())
-    a_parts, b_parts = to_rectangles(made, by_set), to_rectangles(target.detach(), by_set)
-    for bucket, a, b in zip(by_set.buckets, a_parts, b_parts, strict=True):
-        vectors = _squared_distances(a, b)
-        directions = _squared_distances(_unit(a), _unit(b))
-        lengths = (_length(a) - _length(b).transpose(1, 2)).square()
-        for distances in (vectors, directions, lengths):
-            total = total + _nearest(distances, bucket.mask)
+    with torch.autocast(made.device.type, enabled=False):  # a product less norms would cancel
+        parts = zip(to_rectangles(made, by_set), to_rectangles(target, by_set), strict=True)
+        for bucket, (a, b) in zip(by_set.buckets, parts, strict=True):
+            vectors = _squared_distances(a, b)
+            directions = _squared_distances(_unit(a), _unit(b))
+            lengths = (_length(a) - _length(b).transpose(1, 2)).square()
+            for distances in (vectors, directions, lengths):
+                total = total + _nearest(distances, bucket.mask)
     return total
 
 

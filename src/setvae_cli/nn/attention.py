@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from setvae_cli.data.batch import Bucket, Rectangles
+from setvae_cli.data.uncompiled import uncompiled
 from setvae_cli.nn.jagged import Lengths, has_kernel, jagged_attention
 from setvae_cli.nn.ragged import from_rectangles, to_rectangles
 
@@ -33,6 +34,7 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
+    @uncompiled  # a graph would be made for each number of buckets
     def within(
         self,
         x: Float[Tensor, "items dim"],
@@ -65,6 +67,7 @@ class Attention(nn.Module):
         result: Tensor = self.out(from_rectangles(parts, groups))
         return result
 
+    @uncompiled  # a graph would be made for each number of buckets
     def from_queries(
         self, queries: Float[Tensor, "m dim"], x: Float[Tensor, "items dim"], groups: Rectangles
     ) -> Float[Tensor, "groups m dim"]:
@@ -90,6 +93,7 @@ class Attention(nn.Module):
         result: Tensor = self.out(torch.cat(parts).index_select(0, groups.group_inverse))
         return result
 
+    @uncompiled  # a graph would be made for each number of buckets
     def to_memory(
         self,
         x: Float[Tensor, "items dim"],

@@ -93,11 +93,12 @@ class VariableAxis(nn.Module):
         segments = plan.subjects * (self.slots + 1)
         age = self._ages(batch).index_select(0, plan.element_set)
         step = (age * AGES).long().clamp_max(AGES)
-        rows = interpolate(self.table, located)
+        # Split at once: the backward of two slices fills two tensors of zeros, and adds them.
+        numbers = [self.pools, self.pools * NUMBERS_A_POOL]
+        by_value, values = interpolate(self.table, located).split(numbers, 1)
         by_age = self.ages.flatten(0, 1).index_select(0, slot * (AGES + 1) + step)
-        values = rows[:, self.pools :].unflatten(-1, (self.pools, NUMBERS_A_POOL))
-        scores = rows[:, : self.pools] + by_age
-        pooled = segment_softmax_pool(scores, values, segment, segments).flatten(1)
+        values = values.unflatten(-1, (self.pools, NUMBERS_A_POOL))
+        pooled = segment_softmax_pool(by_value + by_age, values, segment, segments).flatten(1)
         counts = segment_sum(torch.ones_like(age)[:, None], segment, segments)
         recency = 1 + torch.full_like(counts[:, 0], -1.0).scatter_reduce(0, segment, -age, "amax")
         present = (counts > 0).to(counts.dtype)

@@ -37,7 +37,9 @@ def has_kernel(x: Float[Tensor, "items dim"], heads: int, groups: int) -> bool:
     """Whether these rows are on a GPU, of a type and width that its kernels take."""
     aligned = _ALIGNED.get(x.dtype)
     fits = aligned is not None and x.shape[-1] // heads % aligned == 0
-    return x.is_cuda and fits and groups <= MOST_GROUPS
+    if not (x.is_cuda and fits and groups <= MOST_GROUPS):
+        return False
+    return x.dtype != torch.bfloat16 or torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
 def jagged_attention(

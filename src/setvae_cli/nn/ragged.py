@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from setvae_cli.data.batch import Rectangles
+from setvae_cli.data.uncompiled import uncompiled
 
 
 def to_rectangles(
@@ -52,6 +54,7 @@ class _ToCells(torch.autograd.Function):
         return packed.index_select(0, cells)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inverse,) = ctx.saved_tensors
         return gradient.index_select(0, inverse), None, None
@@ -67,6 +70,7 @@ class _FromCells(torch.autograd.Function):
         return flat.index_select(0, inverse)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (inverse,) = ctx.saved_tensors
         empty = len(inverse) == ctx.cells
@@ -115,6 +119,7 @@ class _SoftmaxPool(torch.autograd.Function):
         return pooled
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         weights, x, segment, pooled = ctx.saved_tensors
         each = gradient.index_select(0, segment)
@@ -123,6 +128,7 @@ class _SoftmaxPool(torch.autograd.Function):
         return for_scores, each.mul_(weights[:, :, None]), None, None
 
 
+@uncompiled  # a graph would be made for each number of buckets
 def softmax_pool(
     scores: Float[Tensor, "items pools"], x: Float[Tensor, "items dim"], groups: Rectangles
 ) -> Float[Tensor, "groups pools dim"]:

@@ -126,13 +126,13 @@ def hashes(texts: pa.StringArray) -> NDArray[np.uint64]:
     _, offsets, content = texts.buffers()
     bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     if bounds[0] == bounds[-1]:
-        return _mix(np.zeros(len(texts), np.uint64))
+        return mix(np.zeros(len(texts), np.uint64))
     data = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]].astype(np.uint64)
     bounds = bounds.astype(np.int64) - bounds[0]
     lengths = np.diff(bounds)
     place = (np.arange(len(data)) - np.repeat(bounds[:-1], lengths)).astype(np.uint64)
-    total = np.append(np.uint64(0), np.cumsum(_mix((place + np.uint64(1)) << np.uint64(8) | data)))
-    return _mix(total[bounds[1:]] - total[bounds[:-1]] + lengths.astype(np.uint64))
+    total = np.append(np.uint64(0), np.cumsum(mix((place + np.uint64(1)) << np.uint64(8) | data)))
+    return mix(total[bounds[1:]] - total[bounds[:-1]] + lengths.astype(np.uint64))
 
 
 def _merged(found: list[_Found]) -> _Found:
@@ -150,7 +150,7 @@ def _keys(ids: pa.DictionaryArray) -> NDArray[np.uint64]:
     return np.append(hashes(ids.dictionary), np.uint64(0))
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of splitmix64 (Steele et al. 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import DataError, InputError
 from setvae_cli.sources.tabular import (
     PARQUET,
     csv_columns,
@@ -18,6 +18,7 @@ from setvae_cli.sources.tabular import (
     parquet_errors,
     stream_csv,
     stream_parquet,
+    with_wide_indices,
 )
 
 
@@ -34,15 +35,22 @@ class Range:
 
         Raises:
             InputError: A page is damaged.
+            DataError: The file has become shorter.
         """
         file = open_parquet(self.path, encoded=True)
         sizes = group_sizes(file)
         ends = np.cumsum(sizes)
         groups = np.flatnonzero((ends > self.start) & (ends - sizes < self.stop))
+        if self.stop > sizes.sum():
+            raise DataError(
+                "was changed while it was read",
+                where=str(self.path),
+                mend="run again when nothing writes to it",
+            )
         skipped = int(ends[groups[0]] - sizes[groups[0]])
         with parquet_errors(self.path):
             table = file.read_row_groups(groups.tolist(), columns=list(columns), use_threads=False)
-        return table.slice(self.start - skipped, self.stop - self.start)
+        return with_wide_indices(table.slice(self.start - skipped, self.stop - self.start))
 
 
 class LongTable:

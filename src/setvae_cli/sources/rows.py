@@ -19,6 +19,7 @@ from setvae_cli.sources.columns import (
     as_text,
     encoded,
     is_text,
+    places,
     plain,
     without_missing,
 )
@@ -124,6 +125,7 @@ class _Rows:
 def _usable(table: pa.Table, roles: Roles, where: str) -> tuple[_Rows, dict[str, int]]:
     """Leave out rows without a subject, a time or a code, counted."""
     ids = read_role(partial(encoded, convert=as_ids), table, roles.subject, "subject", where)
+    ids = _by_first_row(ids)
     codes = read_role(partial(encoded, convert=as_text), table, roles.code, "code", where)
     reasons = {
         "missing subject id": ids.indices.is_null(),
@@ -168,12 +170,21 @@ def _is_missing(column: pa.ChunkedArray) -> pa.Array:
 def _subjects(
     ids: pa.DictionaryArray, everyone: Sequence[str] | None
 ) -> tuple[pa.StringArray, pa.Int32Array]:
-    """All subjects, by default in the order of their first row; and the number of each row's."""
+    """All subjects, by default those of the rows; and the number of each row's."""
     if everyone is not None:
         names = pa.array(everyone, pa.string())
         return names, pc.cast(pc.index_in(ids.dictionary, names), pa.int32()).take(ids.indices)
+    used = np.bincount(places(ids), minlength=len(ids.dictionary)) > 0
+    number = pa.array(np.cumsum(used, dtype=np.int32) - np.int32(1))
+    return ids.dictionary.filter(pa.array(used)), number.take(ids.indices)
+
+
+def _by_first_row(ids: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same ids, the dictionary in the order of first rows, also of those left out later."""
     numbered = ids.indices.dictionary_encode()
-    return ids.dictionary.take(numbered.dictionary), numbered.indices
+    return pa.DictionaryArray.from_arrays(
+        numbered.indices, ids.dictionary.take(numbered.dictionary)
+    )
 
 
 def _events(rows: _Rows, roles: Roles, subject: pa.Array, where: str) -> tuple[pa.Table, bool]:

@@ -138,7 +138,13 @@ class TableSource:
         if not self._roles.labels:
             return None
         names = list(dict.fromkeys([self._roles.subject, *self._roles.labels.values()]))
+        types = pa.schema([(name, self._table.columns[name]) for name in names])
+        self._outcomes(types.empty_table())  # refuses types whose values cannot be compared
         table = distinct_rows(self._table.batches(names, ROWS_AT_ONCE))
+        return check_labels(self._outcomes(table), self._where)
+
+    def _outcomes(self, table: pa.Table) -> pa.Table:
+        """Rows of ids and label columns as the classes of each subject."""
         ids = self._encoded_ids(table)
         ids = ids.dictionary.take(ids.indices)
         named = pc.not_equal(pc.utf8_trim_whitespace(ids), "").fill_null(False)
@@ -152,7 +158,7 @@ class TableSource:
             except WrongColumn as error:
                 raise InputError(str(error), where=place) from error
             columns[task] = constant(classes, numbered.indices, len(numbered.dictionary), place)
-        return check_labels(pa.table(columns), self._where)
+        return pa.table(columns)
 
     def kinds(self) -> Mapping[str, Kind]:
         """None: all follow from training values."""

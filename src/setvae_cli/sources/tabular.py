@@ -66,7 +66,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     file = open_parquet(path)
     with parquet_errors(path):
-        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+    return with_wide_indices(table)
 
 
 def stream_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
@@ -78,10 +79,25 @@ def stream_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa
     file = open_parquet(path, encoded=True)
     with parquet_errors(path):
         for groups in _runs_of_groups(file, rows):
-            yield from map(
-                pa.table,
-                file.iter_batches(rows, groups, columns=list(columns), use_threads=False),
-            )
+            batches = file.iter_batches(rows, groups, columns=list(columns), use_threads=False)
+            for batch in batches:
+                yield with_wide_indices(pa.table(batch))
+
+
+def with_wide_indices(table: pa.Table) -> pa.Table:
+    """The table with dictionary indices of 32 bits, so that pieces of it fit one dictionary.
+
+    A category of pandas has 8 bits, and each of several files may bring 128 values of its own.
+    """
+    for place, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
+        if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:
+            chunks = [
+                pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary)
+                for chunk in table.column(place).chunks
+            ]
+            wide = pa.dictionary(pa.int32(), kind.value_type)
+            table = table.set_column(place, name, pa.chunked_array(chunks, wide))
+    return table
 
 
 def _runs_of_groups(file: pq.ParquetFile, rows: int) -> Iterator[list[int]]:
@@ -125,7 +141,7 @@ def read_csv(
     Raises:
         InputError: It is missing, empty, not UTF-8 text, or its rows differ in length.
     """
-    delimiter = _delimiter(path)
+    parse = _parsing(path)
     names = csv_columns(path)
     kinds = {name: pa.string() if text is None or name in text else pa.float64() for name in names}
     convert = pa.csv.ConvertOptions(
@@ -135,12 +151,7 @@ def read_csv(
         null_values=[""] if text is None else ["", *MISSING],
     )
     with _csv_errors(path):
-        return pa.csv.read_csv(
-            path,
-            pa.csv.ReadOptions(use_threads=False),
-            pa.csv.ParseOptions(delimiter=delimiter),
-            convert,
-        )
+        return pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), parse, convert)
 
 
 def stream_csv(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
@@ -159,8 +170,7 @@ def stream_csv(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.Tab
         null_values=[""],
     )
     options = pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
-    parse = pa.csv.ParseOptions(delimiter=_delimiter(path))
-    with _csv_errors(path), pa.csv.open_csv(path, options, parse, convert) as reader:
+    with _csv_errors(path), pa.csv.open_csv(path, options, _parsing(path), convert) as reader:
         blocks: list[pa.RecordBatch] = []
         for block in reader:
             blocks.append(block)
@@ -177,8 +187,7 @@ def csv_columns(path: Path) -> list[str]:
     Raises:
         InputError: As `read_csv`, or a column appears twice, or there is no row.
     """
-    options = pa.csv.ParseOptions(delimiter=_delimiter(path))
-    with _csv_errors(path), pa.csv.open_csv(path, parse_options=options) as reader:
+    with _csv_errors(path), pa.csv.open_csv(path, parse_options=_parsing(path)) as reader:
         names = list(reader.schema.names)
         empty = reader.read_next_batch().num_rows == 0
     _check_names(names, path)
@@ -211,6 +220,11 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     lowered = {other.lower(): other for other in names}
     found = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
     return lowered[found[0]] if found else None
+
+
+def _parsing(path: Path) -> pa.csv.ParseOptions:
+    """How to read a CSV file; unless told so, Arrow may end a block inside a quoted cell."""
+    return pa.csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
 
 
 def _delimiter(path: Path) -> str:

@@ -66,7 +66,10 @@ def text_kinds(column: pa.ChunkedArray) -> set[str]:
         WrongColumn: Text is neither, or mixes kinds or time zones.
     """
     if pa.types.is_dictionary(column.type):
-        column = pa.chunked_array([chunk.dictionary for chunk in column.chunks])
+        used = [
+            chunk.dictionary.take(chunk.indices.unique().drop_null()) for chunk in column.chunks
+        ]
+        column = pa.chunked_array(used, column.type.value_type)
     array = without_missing(plain(column))
     if array.null_count == len(array):
         return set()

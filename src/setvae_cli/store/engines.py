@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -12,11 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
+from setvae_cli.allocator import keep_memory
 from setvae_cli.errors import RunError, UsageError
 
 Item = TypeVar("Item")
@@ -27,8 +27,7 @@ _PATIENCE = 0.5  # seconds of work that are not worth the start of processes, wh
 _DOUBT = 0.1  # seconds of work after which their imports begin, beside it
 _TIMEOUT = "10s"  # to find a Dask scheduler
 _PRELOAD = ["setvae_cli.store.precompute"]
-_KEPT_BYTES = 32 << 20  # of memory that was given back, kept for the next part
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+KEPT_BYTES = 32 << 20  # of memory that was given back, kept for the next part
 
 
 class Crew:
@@ -126,18 +125,6 @@ def warm_up(workers: int | str | None) -> None:
         ensure_running()
 
 
-def keep_memory() -> None:
-    """Have the allocator keep some of what is freed, where it is glibc's.
-
-    Arrays of a part are larger than what it keeps by default: each would be handed back to the
-    system and faulted in again, page by page, which takes a third of the time of a simulated part.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES // 2)
-        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-
-
 @contextmanager
 def _processes(size: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("forkserver")
@@ -152,7 +139,16 @@ def _processes(size: int) -> Iterator[Executor]:
 def _begin_worker() -> None:
     """Ctrl-C reaches every process of the terminal; only the parent decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_memory()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory(KEPT_BYTES)
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes no queue: its workers would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

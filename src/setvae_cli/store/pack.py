@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from setvae_cli.sources.census import mix
 from setvae_cli.sources.records import Records
 from setvae_cli.store.format import Packed
 
@@ -337,12 +338,12 @@ def _used_codes(codes: tuple[str, ...], packed: Packed) -> tuple[tuple[str, ...]
 
 def _fingerprints(packed: Packed, codes: tuple[str, ...]) -> NDArray[np.uint64]:
     """Sum over a subject's events of a hash of (code name, time, value)."""
-    names = _mix(np.array([_name_hash(name) for name in codes], dtype=np.uint64))
+    names = mix(np.array([_name_hash(name) for name in codes], dtype=np.uint64))
     times = packed.positions[:, 0].view(np.uint32).astype(np.uint64) << np.uint64(32)
     mixed = np.repeat(times, np.diff(packed.set_offsets))
     mixed |= np.where(np.isnan(packed.values), np.float32(np.nan), packed.values).view(np.uint32)
     mixed ^= names[packed.keys]
-    total = np.concatenate(([np.uint64(0)], np.cumsum(_mix(mixed))))
+    total = np.concatenate(([np.uint64(0)], np.cumsum(mix(mixed))))
     ends = np.asarray(packed.set_offsets)[packed.row_offsets]
     return np.asarray(total[ends[1:]] - total[ends[:-1]])
 
@@ -354,10 +355,3 @@ def _name_hash(name: str) -> int:
     for byte in name.encode():
         state = ((state ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return state
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (Steele et al. 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -11,12 +11,15 @@ from typing import Literal
 
 import torch
 
+from setvae_cli.allocator import keep_memory
 from setvae_cli.errors import SettingsError
 from setvae_cli.settings.run import RunSettings
 
 log = logging.getLogger(__name__)
 
 NARROW = 128
+MOST_A_CORE = 4  # threads; torch ends with a fault when it cannot start as many as asked for
+KEPT_BYTES = 1 << 30
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -65,7 +68,8 @@ class Machine:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it, torch computes with the machine's threads."""
+        """Within it, torch computes with the machine's threads, in memory that stays its own."""
+        keep_memory(KEPT_BYTES)
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -86,13 +90,19 @@ def resolve(settings: RunSettings, dim: int) -> Machine:
         dim: Width of the model: a narrow one computes faster on one thread.
 
     Raises:
-        SettingsError: A GPU is asked for and there is none.
+        SettingsError: A GPU is asked for and there is none, or threads that torch cannot start.
     """
     has_gpu = torch.cuda.is_available()
     if settings.device == "cuda" and not has_gpu:
         raise SettingsError("there is no GPU here", where="--device cuda", mend="leave it at auto")
     device: Literal["cpu", "cuda"] = "cuda" if has_gpu and settings.device != "cpu" else "cpu"
     usable = len(os.sched_getaffinity(0))
+    if settings.threads is not None and settings.threads > MOST_A_CORE * usable:
+        raise SettingsError(
+            f"{settings.threads} threads are more than four a usable core ({MOST_A_CORE * usable})",
+            where="--threads",
+            mend="use fewer, or leave it out",
+        )
     threads = settings.threads or (1 if dim < NARROW else usable)
     if settings.precision == "64":
         return Machine(device, "32-true", torch.float64, threads)
