@@ -47,12 +47,21 @@ def masked(model: SeqSetVAE, batch: SetBatch) -> int:
     return 12 * dim * layers * (sizes.pairs(causal=False) - sizes.pairs(causal=True))
 
 
+def absent(model: SeqSetVAE, batch: SetBatch) -> int:
+    """Values of codes that a set does not hold: made with the others, and read by no loss."""
+    decoder = model.decoder
+    if not isinstance(decoder, QueryDecoder) or decoder.codes > 512:
+        return 0
+    rows = batch.plan.sets * decoder.codes - batch.plan.elements
+    return 6 * rows * decoder.heads.weight.shape[1] * 2
+
+
 def unread(model: SeqSetVAE, batch: SetBatch) -> int:
     """The most that an implementation may do beyond: latents mapped again for learned priors.
 
     With sampled codes also the two numbers beside presence, which no loss reads.
     """
-    sets, again = batch.plan.sets, 0
+    sets, again = batch.plan.sets, absent(model, batch)
     if model.latents.prior is not None:
         again += sum(6 * sets * level.weight.numel() for level in model.latents.spread)
     if isinstance(model.decoder, QueryDecoder) and model.decoder.codes > 512:
@@ -61,10 +70,13 @@ def unread(model: SeqSetVAE, batch: SetBatch) -> int:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_work_of_equal_sets_is_what_ran_without_the_causal_mask(name: str) -> None:
+def test_work_of_equal_sets_is_what_ran_without_the_causal_mask_and_absent_values(
+    name: str,
+) -> None:
     changes = {} if name == "bidirectional" else STANDARD
     model, batch = make_model(name, **changes), make_batch([[3] * 4] * 3)
-    assert step_flops(model, Sizes.of(batch)).total + masked(model, batch) == ran(model, batch)
+    beyond = masked(model, batch) + absent(model, batch)
+    assert step_flops(model, Sizes.of(batch)).total + beyond == ran(model, batch)
 
 
 @pytest.mark.parametrize("name", ["base", "levels", "bottleneck"])
@@ -111,6 +123,15 @@ def test_more_elements_are_more_work(subjects: list[list[int]], more: int) -> No
         assert few.pairs < many.pairs
 
 
+def test_values_are_counted_for_elements_and_not_for_absent_codes() -> None:
+    model = make_model("base", **STANDARD)
+    two, three = (step_flops(model, sizes_of([[size]])) for size in (2, 3))
+    hidden = model.decoder.heads.weight.shape[1]
+    assert three.products - two.products == 6 * hidden * 2
+    many, more = (step_flops(model, sizes_of([[size]])) for size in (1_000, 2_000))
+    assert many.products == more.products  # whole products make each code once
+
+
 def test_without_labels_the_head_costs_nothing() -> None:
     model, sizes = make_model("base"), sizes_of([[2, 3], [4]])
     with_head, without = (step_flops(model, sizes, predicting=on) for on in (True, False))
@@ -119,10 +140,13 @@ def test_without_labels_the_head_costs_nothing() -> None:
 
 
 def test_one_more_element_in_plain_set_attention_costs_its_projections_and_its_pairs() -> None:
-    """Per block 4 d d + 2 d f weights, and 2 d d more for the keys and values of the pool."""
+    """Per block 4 d d + 2 d f weights, and 2 d d more for the keys and values of the pool.
+
+    The decoder has two numbers for its value.
+    """
     model, levels, dim, ff_dim = make_model("levels"), 3, 8, 12
     five, six = (step_flops(model, sizes_of([[size]])) for size in (5, 6))
-    weights = levels * (6 * dim * dim + 2 * dim * ff_dim)
+    weights = levels * (6 * dim * dim + 2 * dim * ff_dim) + 2 * model.decoder.heads.weight.shape[1]
     assert six.products - five.products == 6 * weights
     pooled = 1
     assert six.pairs - five.pairs == 12 * dim * levels * (6 * 6 - 5 * 5 + pooled)

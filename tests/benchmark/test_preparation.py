@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,3 +77,26 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert finding in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "line"), [(2, "interrupted"), (15, "stopped by SIGTERM")])
+def test_a_signal_ends_it_in_one_line_and_leaves_neither_files_nor_processes(
+    tmp_path: Path, number: int, line: str
+) -> None:
+    told = ["--elements", "5e6", "--source", "simulated", "--workers", "2", "--rounds", "9"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "setvae_cli.benchmark.preparation", *told, "--scratch", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    below: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while len(below) < 3 and time.monotonic() < deadline:  # the preparation, and its processes
+        time.sleep(0.05)
+        below = psutil.Process(child.pid).children(recursive=True)
+    child.send_signal(signal.Signals(number))
+    out, said = child.communicate(timeout=60)
+    assert (child.returncode, out, said) == (128 + number, "", f"{line}\n")
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    assert list(tmp_path.iterdir()) == []

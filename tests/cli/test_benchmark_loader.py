@@ -77,6 +77,19 @@ def test_without_data_the_built_in_cohort_is_measured(here, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
+def test_the_next_command_can_be_pasted_wherever_the_store_lies(here, tmp_path: Path) -> None:
+    given = write_store(tmp_path).path.rename(tmp_path / "my data")
+    done = here(COMMAND, "--data", str(given), "--workers", "0", *QUICK)
+    assert f"Next:  setvae train --data '{given}' --num-workers 0 --batch-size 4" in done.stderr
+
+
+def test_a_batch_size_beside_a_budget_is_said_to_have_no_effect(here, store: str) -> None:
+    budget = ["--max-elements-per-batch", "40", "--batch-size", "8", "--workers", "0"]
+    done = here(COMMAND, "--data", store, *budget, *QUICK)
+    assert done.returncode == 0
+    assert "warning: --batch-size has no effect: --max-elements-per-batch fills" in done.stderr
+
+
 def test_the_originals_spellings_are_accepted_with_one_warning_each(here) -> None:
     old = ["--num_batches", "7", "--test_workers", "0,2", "--cache_data", "--batch_size=8"]
     done = here(COMMAND, *old, "--print-config")

@@ -139,3 +139,24 @@ def test_nohup_keeps_a_hangup_ignored() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "alive\n"
+
+
+def test_a_signal_while_an_object_goes_away_is_kept_and_prints_nothing() -> None:
+    program = """
+import os, signal
+from setvae_cli.cli import failures
+
+class Gone:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def body():
+    gone = Gone()
+    del gone
+    failures.check_signals()
+
+failures.catch_signals()
+raise SystemExit(failures.guard("setvae train", body))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "setvae train: error: stopped by SIGTERM\n")

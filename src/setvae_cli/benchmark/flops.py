@@ -235,12 +235,14 @@ def _decoder(model: SeqSetVAE, sizes: Sizes) -> Work:
 
 
 def _query(decoder: QueryDecoder, by_set: Groups) -> Work:
-    """The heads of all codes, or the presence of sampled ones beside those of the elements."""
+    """Presence of all codes, or of sampled ones and the elements' own; values of elements only."""
     heads, sets = decoder.heads, by_set.count
     hidden = heads.weight.shape[1]
     work = _linears(decoder, sets)
     if decoder.codes <= DENSE_CODES:
-        return Work(products=work + _product(sets, hidden, len(heads.weight)))
+        read = min(by_set.items, sets * decoder.codes)  # a code that repeats is made once
+        work += _product(sets, hidden, decoder.codes)
+        return Work(products=work + _product(read, hidden, heads.numbers - 1))
     own = _product(by_set.items, hidden, heads.numbers)
     return Work(products=work + own + _product(sets, hidden, NEGATIVES))
 

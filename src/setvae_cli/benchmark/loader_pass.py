@@ -116,13 +116,13 @@ class Bench:
 
     def load(self, configuration: Configuration, expected: Expected) -> LoadPass:
         """Time a pass over the first batches of an epoch; a cold one begins without the shards."""
+        gc.collect()  # unmaps the shards of earlier passes, else their pages could not be dropped
         if configuration.cache == "cold":
             page_cache.drop(self._shards)
         elif (page_cache.cached_share(self._shards) or 0.0) < 1:
             page_cache.fill(self._shards)
         cached = page_cache.cached_share(self._shards)
         timed = self._timed(configuration, expected.batches)
-        gc.collect()  # unmaps the shards, else their pages could not be dropped
         return replace(timed, bytes=expected.bytes, cached_share=cached)
 
     def steps(self, expected: Expected) -> list[float]:
@@ -144,7 +144,10 @@ class Bench:
         """A loader that is opened and timed; its workers end with it."""
         with _only_said_once():
             loader = self._open(configuration.batch_size, configuration.workers)
-            return _time(loader, batches, self._machine.device, self._path)
+            try:
+                return _time(loader, batches, self._machine.device, self._path)
+            finally:
+                loader.stop_workers()
 
     def _open(self, batch_size: int, workers: int) -> EpochLoader:
         """The training loader, as training makes it, on a store that nothing has touched."""

@@ -14,10 +14,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 from setvae_cli.benchmark.preparation_run import Case, PreparationRecord, measure
-from setvae_cli.errors import SettingsError, SetvaeError
+from setvae_cli.benchmark.program import Parser, catch_signals, count, counts, guard
 
 PROGRAM = "python -m setvae_cli.benchmark.preparation"
 SOURCES = ("simulated", "parquet")
@@ -50,13 +49,6 @@ def report(records: Sequence[PreparationRecord]) -> str:
     return "\n".join([*lines, NOTES])
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message, mend="see --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its result.
 
@@ -64,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Of the command line; None: this process's.
 
     Returns:
-        The exit status: 0, 2 for what was asked for, 1 for what went wrong later.
+        The exit status, as `guard` has it.
     """
-    try:
+
+    def body() -> None:
         asked = _parser().parse_args(arguments)
         cases = [
             Case(source, max(20, round(elements / ELEMENTS_A_SUBJECT)), workers)
@@ -76,27 +69,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         with tempfile.TemporaryDirectory(prefix="setvae-preparation-", dir=asked.scratch) as folder:
             records = measure(cases, asked.rounds, Path(folder))
-    except SetvaeError as error:
-        sys.stderr.write(f"{PROGRAM}: error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    plain = json.dumps([asdict(record) for record in records], indent=2)
-    sys.stdout.write((plain if asked.json else report(records)) + "\n")
-    return 0
+        plain = json.dumps([asdict(record) for record in records], indent=2)
+        sys.stdout.write((plain if asked.json else report(records)) + "\n")
+
+    return guard(PROGRAM, body, _say)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--elements", type=_sizes, default=(1e6, 5e6), metavar="SIZES",
         help="elements to prepare, about; default: 1e6,5e6")  # fmt: skip
     add("--source", type=_sources, default=SOURCES, metavar="NAMES",
         help=f"of {','.join(SOURCES)}; default: both")  # fmt: skip
-    add("--workers", type=_counts, default=(1, 2), metavar="COUNTS",
+    add("--workers", type=counts, default=(1, 2), metavar="COUNTS",
         help="processes; default: 1,2")  # fmt: skip
-    add("--rounds", type=_count, default=3, metavar="N", help="turns of each; default: 3")
+    add("--rounds", type=count, default=3, metavar="N", help="turns of each; default: 3")
     add("--scratch", type=_folder, metavar="DIR",
         help="where all is written and removed; default: the temporary folder")  # fmt: skip
     add("--json", action="store_true", help="print a list of records")
@@ -123,16 +115,6 @@ def _sources(text: str) -> tuple[str, ...]:
     return names
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_count(part) for part in text.split(",")}))
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return int(text)
-
-
 def _folder(text: str) -> Path:
     if not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no folder")
@@ -140,4 +122,5 @@ def _folder(text: str) -> Path:
 
 
 if __name__ == "__main__":
+    catch_signals()
     sys.exit(main())

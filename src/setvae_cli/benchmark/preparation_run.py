@@ -25,6 +25,7 @@ from setvae_cli.sources.simulated import TASK, SimulatedSource
 
 ROWS_A_GROUP = 1_000_000  # of the table
 SAMPLE_SECONDS = 0.05
+PATIENCE_SECONDS = 20.0  # with a preparation that was told to end
 COMMAND = ("-c", "from setvae_cli.cli.app import main; raise SystemExit(main())", "precompute")
 
 
@@ -82,11 +83,11 @@ def measure(cases: Sequence[Case], rounds: int, folder: Path) -> list[Preparatio
         RunError: A preparation failed.
     """
     tables = {size: folder / f"table-{size}" for size in {c.subjects for c in cases}}
-    for case in cases:
-        if case.source == "parquet" and not tables[case.subjects].exists():
-            write_table(case.subjects, tables[case.subjects])
     runs: dict[Case, list[Run]] = {case: [] for case in cases}
     try:
+        for case in cases:
+            if case.source == "parquet" and not tables[case.subjects].exists():
+                write_table(case.subjects, tables[case.subjects])
         for _ in range(rounds):
             for case in cases:
                 runs[case].append(prepare(case, tables[case.subjects], folder / "store"))
@@ -144,8 +145,7 @@ def prepare(case: Case, table: Path, store: Path) -> Run:
         try:
             memory = _highest_memory(child)
         finally:
-            child.kill()
-            child.wait()
+            _end(child)
         seconds = time.perf_counter() - began
         shutil.rmtree(store, ignore_errors=True)
         out.seek(0)
@@ -155,6 +155,16 @@ def prepare(case: Case, table: Path, store: Path) -> Run:
             raise RunError(f"a preparation failed: {' '.join(told_last)}")
         splits = json.loads(out.read())["splits"].values()
     return Run(sum(split["elements"] for split in splits), seconds, memory)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let a process that still runs end its own processes and remove what it wrote."""
+    child.terminate()
+    try:
+        child.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _highest_memory(child: subprocess.Popen[bytes]) -> int:

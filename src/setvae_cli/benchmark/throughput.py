@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import textwrap
@@ -19,15 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 from setvae_cli.benchmark.contenders import CONTENDERS, Where
 from setvae_cli.benchmark.flops import FORMULA
+from setvae_cli.benchmark.program import Parser, catch_signals, count, counts, guard
 from setvae_cli.benchmark.throughput_record import ThroughputRecord, table
 from setvae_cli.benchmark.throughput_run import Doing, Noted, Wanted, measure, whole_machine
-from setvae_cli.errors import SettingsError, SetvaeError
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.store.cache import prepared
 from setvae_cli.store.reader import Store
@@ -45,13 +43,6 @@ NOTES = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message, mend="see --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its result.
 
@@ -59,26 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Of the command line; None: this process's.
 
     Returns:
-        The exit status: 0, 2 for what was asked for, 1 for what went wrong later.
+        The exit status, as `guard` has it.
     """
     screen = _Screen()
     warnings = _Warnings(screen)
     logging.getLogger("setvae_cli").addHandler(warnings)
-    try:
+
+    def body() -> None:
         asked = _parser().parse_args(arguments)
         with tempfile.TemporaryDirectory(prefix="setvae-throughput-") as folder:
-            return _run(asked, Path(folder), screen)
-    except SetvaeError as error:
-        screen.say(f"{PROGRAM}: error: {error}", wrap=False)
-        return error.exit_code
-    except KeyboardInterrupt:
-        screen.say("interrupted")
-        return 130
+            _run(asked, Path(folder), screen)
+
+    try:
+        return guard(PROGRAM, body, lambda line: screen.say(line, wrap=False))
     finally:
         logging.getLogger("setvae_cli").removeHandler(warnings)
 
 
-def _run(asked: argparse.Namespace, folder: Path, screen: _Screen) -> int:
+def _run(asked: argparse.Namespace, folder: Path, screen: _Screen) -> None:
     where = Where(asked.device, asked.precision, asked.threads)
     wanted = Wanted(
         presets=asked.presets,
@@ -100,8 +89,6 @@ def _run(asked: argparse.Namespace, folder: Path, screen: _Screen) -> int:
         sys.stdout.write(document + "\n")
     else:
         sys.stdout.write("\n".join(_report(records)) + "\n")
-    sys.stdout.flush()
-    return 0
 
 
 def _report(records: Sequence[ThroughputRecord]) -> list[str]:
@@ -192,16 +179,16 @@ class _Warnings(logging.Handler):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--presets", type=_presets, default=tuple(CONTENDERS), metavar="NAMES",
         help=f"models to compare, of {','.join(CONTENDERS)}; default: all")  # fmt: skip
-    add("--batches", type=_batches, default=(1, 4, 8, 16, 32, 64), metavar="SIZES",
+    add("--batches", type=counts, default=(1, 4, 8, 16, 32, 64), metavar="SIZES",
         help="subjects a batch; default: 1,4,8,16,32,64")  # fmt: skip
     add("--data", metavar="STORE", help="a store or raw events; default: the built-in cohort")
-    add("--threads", type=_positive, metavar="N",
+    add("--threads", type=count, metavar="N",
         help="threads of CPU maths; default: 1 for narrow models, else all cores")  # fmt: skip
-    add("--rounds", type=_positive, default=7, metavar="N",
+    add("--rounds", type=count, default=7, metavar="N",
         help="turns of each model and batch size; default: 7, fewer for slow ones")  # fmt: skip
     add("--seconds", type=_seconds, default=300.0, metavar="S",
         help="the rounds end after about so long; default: 300")  # fmt: skip
@@ -224,16 +211,6 @@ def _presets(text: str) -> tuple[str, ...]:
     return names
 
 
-def _batches(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_positive(part) for part in text.split(",")}))
-
-
-def _positive(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -245,5 +222,5 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    catch_signals()
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -35,6 +36,8 @@ def run(settings: BenchmarkLoaderSettings, output: Output) -> None:
     """
     for count in settings.loader.num_workers or ():
         options.check_workers("--num-workers", count)
+    if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
+        output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
     if settings.data is None:
         subjects = numbers.count(settings.source.subjects)
         output.say(f"No --data: measuring on the built-in simulated cohort ({subjects} subjects).")
@@ -52,7 +55,7 @@ def _say_next(
 
     if settings.data is not None and not is_store(Path(settings.data)):
         return
-    words = ["setvae train", f"--data {settings.data}" if settings.data else ""]
+    words = ["setvae train", f"--data {shlex.quote(settings.data)}" if settings.data else ""]
     if len({record.workers for record in best}) == 1:
         words.append(f"--num-workers {best[0].workers}")
     if settings.loader.max_elements_per_batch:

@@ -47,6 +47,13 @@ def catch_signals() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
+    sys.unraisablehook = _swallowed
+
+
+def _swallowed(what: sys.UnraisableHookArgs) -> None:
+    """Where nothing can be raised, as when an object goes away, a signal is kept for later."""
+    if not isinstance(what.exc_value, Terminated):
+        sys.__unraisablehook__(what)
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
@@ -60,7 +67,8 @@ def _terminate(number: int, _: FrameType | None) -> None:
 def check_signals() -> None:
     """End the process as a signal asked, if foreign code swallowed the first `Terminated`.
 
-    Compiled modules do, numpy.random's while it is imported among them.
+    Compiled modules do, numpy.random's while it is imported among them, and so does every object
+    that is going away.
     """
     if _received:
         raise Terminated(_received[0])

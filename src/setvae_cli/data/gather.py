@@ -63,7 +63,7 @@ def find_windows(
         store: Where the events are.
         rows: Row numbers.
         limit: Elements a subject; None: no limit.
-        truncate: Which sets a longer subject keeps; random leaves the choice to `random_window`.
+        truncate: Which sets a longer subject keeps; random leaves the choice to `random_windows`.
     """
     shards, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
     parts = np.zeros((4, len(rows)), dtype=np.int64)
