@@ -66,22 +66,9 @@ def _say_next(
 
 
 def _measured(settings: BenchmarkLoaderSettings, output: Output) -> tuple[LoaderRecord, ...]:
-    from setvae_cli.cli.precompute import Preparation
-    from setvae_cli.store.cache import prepared
+    from setvae_cli.cli.precompute import store_to_train_on
 
-    if settings.run.device == "cuda":  # said before the data is prepared, not after
-        from setvae_cli.training.machine import resolve
-
-        resolve(settings.run, settings.model.dim)
-    store = prepared(
-        Path(settings.data) if settings.data is not None else None,
-        settings.source,
-        settings.store,
-        settings.run.output_dir / ".cache",
-        sink=Preparation(output),
-        workers=None,
-    )
-    output.progress("starting", None, "")
+    store = store_to_train_on(settings, output)
     from setvae_cli.benchmark.loader import benchmark_loader
 
     with placed(settings.data):

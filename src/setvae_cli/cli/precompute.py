@@ -15,10 +15,15 @@ import typer
 from setvae_cli.cli import numbers, options
 from setvae_cli.cli.output import Output
 from setvae_cli.errors import SettingsError, UsageError, placed
-from setvae_cli.settings.command import PrecomputeSettings
+from setvae_cli.settings.command import (
+    BenchmarkLoaderSettings,
+    PrecomputeSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from setvae_cli.store.precompute import Summary
+    from setvae_cli.store.reader import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -98,6 +103,26 @@ def _needed(value: Any, name: str) -> str:
     if value is None:
         raise SettingsError("is missing", where=name, mend="see setvae precompute --help")
     return str(value)
+
+
+def store_to_train_on(settings: TrainSettings | BenchmarkLoaderSettings, output: Output) -> Store:
+    """The store that `--data` names, or one made of what it names in the cache."""
+    from setvae_cli.store.cache import prepared
+
+    if settings.run.device == "cuda":  # said before the data is prepared, not after
+        from setvae_cli.training.machine import resolve
+
+        resolve(settings.run, settings.model.dim)
+    store = prepared(
+        Path(settings.data) if settings.data is not None else None,
+        settings.source,
+        settings.store,
+        settings.run.output_dir / ".cache",
+        sink=Preparation(output),
+        workers=None,
+    )
+    output.progress("starting", None, "")
+    return store
 
 
 class Preparation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -50,22 +49,9 @@ def run(settings: TrainSettings, output: Output) -> None:
 
 
 def _train(settings: TrainSettings, output: Output) -> Result:
-    from setvae_cli.cli.precompute import Preparation
-    from setvae_cli.store.cache import prepared
+    from setvae_cli.cli.precompute import store_to_train_on
 
-    if settings.run.device == "cuda":  # said before the data is prepared, not after
-        from setvae_cli.training.machine import resolve
-
-        resolve(settings.run, settings.model.dim)
-    store = prepared(
-        Path(settings.data) if settings.data is not None else None,
-        settings.source,
-        settings.store,
-        settings.run.output_dir / ".cache",
-        sink=Preparation(output),
-        workers=None,
-    )
-    output.progress("starting", None, "")
+    store = store_to_train_on(settings, output)
     from setvae_cli.training.fit import fit
 
     with placed(settings.data):

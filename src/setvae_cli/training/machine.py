@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 NARROW = 128
 MOST_A_CORE = 4  # threads; torch ends with a fault when it cannot start as many as asked for
-KEPT_BYTES = 1 << 30
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -69,7 +68,8 @@ class Machine:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Within it, torch computes with the machine's threads, in memory that stays its own."""
-        keep_memory(KEPT_BYTES)
+        if self.device == "cpu":
+            keep_memory(None)
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
