@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from setvae_cli.cli import numbers
+from setvae_cli import numbers
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import Preparation, store_table
 from setvae_cli.cli.train import TrainingView, closing_table, progress_tail, validation_line

@@ -216,23 +216,25 @@ def test_the_global_generator_is_left_as_it_was(store, settings):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+# Posteriors so narrow that latent noise, which differs between cuts, is nothing.
+STILL = {
+    "dropout": 0.0,
+    "head_dropout": 0.0,
+    "joined_dropout": 0.0,
+    "input_dropout": 0.0,
+    "logvar_min": -61.0,
+    "logvar_max": -60.0,
+    "prior": "standard",
+    "precision": "64",
+}
+
+
 def test_accumulated_micro_batches_equal_one_large_batch(store, settings, tmp_path):
-    # Posteriors so narrow that latent noise, which differs between the two cuts, is nothing.
-    still = {
-        "dropout": 0.0,
-        "head_dropout": 0.0,
-        "joined_dropout": 0.0,
-        "input_dropout": 0.0,
-        "logvar_min": -61.0,
-        "logvar_max": -60.0,
-        "prior": "standard",
-        "precision": "64",
-    }
     cuts = [(4, 1), (2, 2), (1, 4)]
     runs = [
         final_weights(
             settings(
-                **still,
+                **STILL,
                 batch_size=size,
                 gradient_accumulation_steps=parts,
                 output_dir=str(tmp_path / f"{size}"),
@@ -352,18 +354,6 @@ def test_a_run_learns_what_can_be_learned(trained):
     losses = [r["val_loss"] for r in read_log(folder.metrics).records if "val_loss" in r]
     assert losses[-1] < losses[0]
     assert result.metrics[0].value > 0.7
-
-
-STILL = {
-    "dropout": 0.0,
-    "head_dropout": 0.0,
-    "joined_dropout": 0.0,
-    "input_dropout": 0.0,
-    "logvar_min": -61.0,
-    "logvar_max": -60.0,
-    "prior": "standard",
-    "precision": "64",
-}
 
 
 def test_a_step_of_batches_under_a_budget_equals_one_batch_of_the_same_subjects(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from setvae_cli import numbers
 from setvae_cli.benchmark.preparation_run import Case, PreparationRecord, measure
 from setvae_cli.benchmark.program import Parser, catch_signals, count, counts, guard
 
@@ -35,7 +36,7 @@ def report(records: Sequence[PreparationRecord]) -> str:
         (
             one.source,
             str(one.workers),
-            f"{one.elements:,}".replace(",", " "),
+            numbers.count(one.elements),
             f"{one.seconds:.2f}",
             f"{one.elements_per_s / 1e6:.2f} M",
             f"{one.elements_per_s_per_core / 1e6:.2f} M",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from setvae_cli.numbers import count
+
 
 @dataclass(frozen=True)
 class ThroughputRecord:
@@ -76,9 +78,9 @@ _COLUMNS = (
 
 def _head(one: ThroughputRecord) -> list[str]:
     return [
-        f"{one.preset}: {_count(one.parameters)} parameters, {_threads(one.threads)}, "
+        f"{one.preset}: {count(one.parameters)} parameters, {_threads(one.threads)}, "
         f"{one.mflop_per_element:.3g} MFLOP an element",
-        f"reference {_count(one.reference_elements_per_s)} elements/s "
+        f"reference {count(one.reference_elements_per_s)} elements/s "
         f"({_threads(one.reference_threads)})",
     ]
 
@@ -87,13 +89,13 @@ def _row(record: ThroughputRecord) -> tuple[str, ...]:
     relative, memory = record.relative_speed, record.peak_memory_mb
     return (
         f"{record.batch}{' compiled' if record.compiled else ''}",
-        _count(record.elements_per_s),
+        count(record.elements_per_s),
         f"{100 * record.spread:.0f} %",
         "-" if relative is None else f"{relative:.2f}",
         "-" if memory is None else _size(memory),
         f"{100 * record.padded_share:.0f} %",
         f"{100 * record.share_of_peak:.1f} %",
-        f"{_count(record.speedup)}x",
+        f"{count(record.speedup)}x",
     )
 
 
@@ -101,13 +103,8 @@ def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _count(number: float) -> str:
-    """Thousands apart."""
-    return f"{round(number):,}".replace(",", " ")
-
-
 def _size(megabytes: float) -> str:
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 10_000 else f"{_count(megabytes)} MB"
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 10_000 else f"{count(megabytes)} MB"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

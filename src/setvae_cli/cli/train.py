@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from setvae_cli.cli import numbers, options
+from setvae_cli import numbers
+from setvae_cli.cli import options
 from setvae_cli.cli.output import Output
 from setvae_cli.errors import placed
 from setvae_cli.settings.command import TrainSettings

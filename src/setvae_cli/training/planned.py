@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from setvae_cli.data.datamodule import EpochLoader
+from setvae_cli.numbers import count
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.schedules import planned_steps
 
@@ -38,7 +39,7 @@ class Filled:
         'up to 8 000 elements, mean 18.6 subjects (9 to 41), 151 an epoch'
         """
         mean = f"mean {self.mean:.1f} subjects ({self.least} to {self.most})"
-        return f"up to {_thousands(budget)} elements, {mean}, {_thousands(self.batches)} an epoch"
+        return f"up to {count(budget)} elements, {mean}, {count(self.batches)} an epoch"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,3 @@ def _filled(loader: EpochLoader, epochs: int) -> Filled:
         full, single = full + len(held), single + int((held == 1).sum())
         least, most = min(least, int(held.min())), max(most, int(held.max()))
     return Filled(subjects / batches, least, most, batches / epochs, single / full)
-
-
-def _thousands(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")

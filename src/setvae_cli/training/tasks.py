@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from setvae_cli.errors import InputError
+from setvae_cli.numbers import count
 from setvae_cli.store.format import SPLITS
 from setvae_cli.store.reader import Store
 
@@ -62,13 +63,9 @@ def check_splits(store: Store) -> None:
 
 def describe_data(store: Store, tasks: Tasks) -> str:
     """One line: source, codes, subjects a split, positive share of the first label."""
-    counts = "/".join(_thousands(len(store.split(name))) for name in SPLITS)
+    counts = "/".join(count(len(store.split(name))) for name in SPLITS)
     line = f"{store.manifest.source}, {len(store.vocabulary.codes)} codes, {counts} subjects"
     if not tasks.names:
         return f"{line}, no labels"
     labels = store.labels[:, store.tasks.index(tasks.names[0])]
     return f"{line}, {100 * np.mean(labels[labels >= 0] > 0):.1f} % positive"
-
-
-def _thousands(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
