@@ -62,6 +62,10 @@ class RowsPart:
             rows = read_part(self.rows)
         else:
             columns = self.roles.events()
+            if not self.rows:  # its footer names rows that no row group holds
+                raise InputError(
+                    "a part of the file is damaged", where=self.where, mend="write it again"
+                )
             rows = pa.concat_tables([piece.read(columns) for piece in self.rows])
         return rows_to_records(rows, self.roles, self.where, numbers=self.numbers)
 
