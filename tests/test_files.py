@@ -152,3 +152,41 @@ def test_checksums_are_those_of_the_standards(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert files.sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
     assert files.checksum_bytes(b"123456789") == "cbf43926"
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    files.check_space(tmp_path / "new" / "folder", 1, "the store")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(
+        InputError,
+        match=r"^\S+/new: has [\d.]+ .?B free, expected at least 500 TB for the store; free",
+    ):
+        files.check_space(tmp_path / "new", 5 * 10**14, "the store")
+
+
+def test_a_disk_that_does_not_say_how_full_it_is_is_not_refused() -> None:
+    if not os.path.ismount("/proc"):
+        pytest.skip("needs a disk without blocks")
+    files.check_space(Path("/proc/new"), 5 * 10**14, "the store")
+
+
+def test_the_group_reads_what_is_written_only_when_asked_for(tmp_path: Path) -> None:
+    def modes(name: str) -> list[int]:
+        files.atomic_write(files.make_folder(tmp_path / name) / "a.txt", "x")
+        with files.atomic_path(tmp_path / name / "whole") as folder:
+            files.make_folder(folder / "inner")
+            (folder / "b.txt").write_text("x")
+        paths = [tmp_path / name, *sorted((tmp_path / name).rglob("*"))]
+        return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+    before = os.umask(0o077)
+    try:
+        assert modes("alone") == [0o700, 0o600, 0o700, 0o600, 0o700]
+        files.share_with_group()
+        assert modes("shared") == [0o750, 0o640, 0o750, 0o640, 0o750]
+        files.share_with_group(False)
+        os.umask(0o077)
+        assert modes("alone_again") == [0o700, 0o600, 0o700, 0o600, 0o700]
+    finally:
+        files.share_with_group(False)
+        os.umask(before)

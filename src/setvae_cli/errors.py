@@ -8,6 +8,8 @@
         ├── DataError                prepared data is damaged or was replaced
         └── NumericalError           a loss or a gradient is not finite
 
+    Terminated      exit 128 + n     no error: signal n asked this process to end
+
 Each error carries its parts as data, and its text is always one line: where, what was found, and
 after a semicolon the next step. Patient ids and measured values never belong in any part.
 """
@@ -73,12 +75,26 @@ class NumericalError(RunError):
     """A number that has to be finite is not."""
 
 
+class Terminated(BaseException):
+    """A signal asked this process to end; what is half-written is removed on its way out.
+
+    Args:
+        number: The signal.
+        told: Whether the person was told already.
+    """
+
+    def __init__(self, number: int, *, told: bool = False) -> None:
+        super().__init__(number)
+        self.number, self.told = number, told
+        self.exit_code = 128 + number
+
+
 @contextmanager
 def placed(where: object) -> Iterator[None]:
-    """Context in which an InputError that names no place gets this one, as the person wrote it."""
+    """Context in which an error about data that names no place gets this one, as it was written."""
     try:
         yield
-    except InputError as error:
+    except (InputError, DataError) as error:
         if error.where is None and where is not None:
             raise type(error)(error.what, where=str(where), mend=error.mend) from error
         raise

@@ -1,4 +1,4 @@
-"""Every touch of the disk that must not go wrong: atomic writes, checksums, checks of named files.
+"""Every touch of the disk that must not go wrong: atomic writes, checksums, checks of named places.
 
 A file that is being written stands beside its target under a name that starts with `.tmp-`; it is
 fsynced, renamed over the target, and the folder is fsynced. A reader sees the old file or the new
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import secrets
@@ -16,26 +17,49 @@ import shutil
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from setvae_cli import numbers
 from setvae_cli.errors import InputError, RunError, SetvaeError
 
 _PREFIX = ".tmp-"
 _FOREIGN_ORPHAN_SECONDS = 7 * 24 * 3600
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_modes = {"file": 0o600, "folder": 0o700}  # they belong to the process, as its umask does
+
+
+def share_with_group(wanted: bool = True) -> None:
+    """Let the group read what this process writes from here on: files 0640, folders 0750.
+
+    Args:
+        wanted: False: nobody else, files 0600 and folders 0700, as it is at the start.
+    """
+    _modes.update(file=0o640 if wanted else 0o600, folder=0o750 if wanted else 0o700)
+    if wanted:
+        os.umask(0o027)
+
+
+def file_mode() -> int:
+    """Permissions of a file that this process makes."""
+    return _modes["file"]
+
+
+def folder_mode() -> int:
+    """Permissions of a folder that this process makes."""
+    return _modes["folder"]
 
 
 def make_folder(path: Path) -> Path:
-    """Create a private folder (0700) with its parents; an existing one is left as it is.
+    """Create a private folder with its parents; an existing one is left as it is.
 
     Raises:
         InputError: The place is a file, or cannot be written.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=folder_mode(), parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(
             "a file stands where a folder is needed", where=str(path), mend="name another folder"
@@ -49,8 +73,8 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def check_free(path: Path) -> None:
-    """Make sure that a new folder can be written at a place, and make the one it stands in.
+def check_free(path: Path, kind: str = "folder") -> None:
+    """Make sure that a new folder or file can be written at a place, and make what it stands in.
 
     Raises:
         InputError: Something is there, or nothing can be written there.
@@ -61,15 +85,42 @@ def check_free(path: Path) -> None:
         pass
     except OSError as error:
         raise InputError(
-            f"cannot be written ({_reason(error)})", where=str(path), mend="name another folder"
+            f"cannot be written ({_reason(error)})", where=str(path), mend=f"name another {kind}"
         ) from error
     else:
         raise InputError(
-            "exists already and is never overwritten", where=str(path), mend="name another folder"
+            "exists already and is never overwritten", where=str(path), mend=f"name another {kind}"
         )
     if not os.access(make_folder(path.parent), os.W_OK):
         raise InputError(
             "nothing can be written there", where=str(path.parent), mend="name another folder"
+        )
+
+
+def check_space(path: Path, needed: int, what: str) -> None:
+    """Make sure that the disk has room for what will be written, as far as it tells.
+
+    Quotas cannot be seen from here; a disk that fills up later still ends in one line.
+
+    Args:
+        path: Where it will be written; it need not be there yet.
+        needed: Bytes that it takes at least.
+        what: What it is, such as "the store".
+
+    Raises:
+        InputError: The disk has less free.
+    """
+    try:
+        place = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        disk = os.statvfs(place)
+    except OSError:
+        return
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free < needed:  # a disk without blocks does not say how full it is
+        raise InputError(
+            f"has {numbers.size(free)} free, expected at least {numbers.size(needed)} for {what}",
+            where=str(path),
+            mend="free some space or name another folder",
         )
 
 
@@ -202,6 +253,11 @@ def checksum_bytes(content: bytes) -> str:
     return f"{zlib.crc32(content):08x}"
 
 
+def checksum_plain(content: Mapping[str, Any]) -> str:
+    """The CRC-32 of plain values as they stand in JSON, whatever its spaces and the keys' order."""
+    return checksum_bytes(json.dumps(content, sort_keys=True).encode())
+
+
 def fsync(path: Path) -> None:
     """Wait until a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -215,13 +271,13 @@ def _settle(temporary: Path, path: Path) -> None:
     if temporary.is_dir():
         for folder, _, names in os.walk(temporary):
             for name in names:
-                os.chmod(Path(folder, name), 0o600)
+                os.chmod(Path(folder, name), file_mode())
                 fsync(Path(folder, name))
             fsync(Path(folder))
-        os.chmod(temporary, 0o700)
+        os.chmod(temporary, folder_mode())
         os.rename(temporary, path)
     else:
-        os.chmod(temporary, 0o600)
+        os.chmod(temporary, file_mode())
         fsync(temporary)
         os.replace(temporary, path)
     fsync(path.parent)

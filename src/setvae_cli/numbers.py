@@ -52,7 +52,7 @@ def size(octets: int) -> str:
     >>> size(268_400_000)
     '268 MB'
     """
-    for scale, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+    for scale, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if octets >= scale:
             return f"{octets / scale:.3g} {unit}"
     return f"{octets} B"

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 SUBJECTS = 32
 FIRST_ID, VALUE = 987654321, 1234.56789
 CANARY = re.compile(r"98765\d{4}|1[23]\d\d\.567")
+ONE_STEP = ["--preset", "tiny", "--max-steps", "1", "--max-epochs", "1", "--device", "cpu"]
 COLUMNS = ("subject_id", "minute", "variable", "value", "death")
 
 Columns = dict[str, list[Any]]
@@ -215,3 +216,31 @@ def left_behind(folder: Path) -> list[str]:
         or path.parts[0] == "store"
         or (path.parent.name == ".cache" and path not in whole)
     ]
+
+
+def precompute(data: str, *options: str) -> list[str]:
+    return ["precompute", data, "--out", "store", "--workers", "1", *options]
+
+
+def train(data: str, *options: str) -> list[str]:
+    return ["train", "--data", data, *options, *ONE_STEP]
+
+
+def check_refusal(done: Any, command: str, line: str, folder: Path, code: int = 2) -> None:
+    """One line, the right code, no secret, and nothing left."""
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    said = [one for one in done.stderr.splitlines() if ": warning: " not in one]
+    assert len(said) == 1, done.stderr
+    assert re.fullmatch(f"setvae {command}: error: {line}", said[0]), said[0]
+    assert "Traceback" not in done.stderr
+    assert not CANARY.search(done.stderr)
+    assert left_behind(folder) == []
+
+
+def check_success(done: Any, line: str) -> None:
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert re.search(f"^(setvae [a-z]+: )?{line}$", said, re.MULTILINE), said
+    assert "error" not in said
+    assert "Traceback" not in said
+    assert not CANARY.search(said)

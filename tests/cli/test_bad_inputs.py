@@ -15,31 +15,32 @@ from typing import Any
 
 import pytest
 from tests.cli.bad_inputs import (
-    CANARY,
     FIRST_ID,
     SUBJECTS,
     VALUE,
     Factory,
     also_labels,
     changed,
+    check_refusal,
+    check_success,
     cut,
     events,
     flipped,
     labelled,
-    left_behind,
     outcomes,
     patients,
+    precompute,
     raw,
     renamed,
     special,
     table,
+    train,
     unlabelled,
     well_formed,
     with_rows,
 )
 
 NAN, INF = float("nan"), float("inf")
-ONE_STEP = ["--preset", "tiny", "--max-steps", "1", "--max-epochs", "1", "--device", "cpu"]
 TEN = range(10)
 IDS = [str(name) for name in events()["subject_id"]]
 SPLIT = ["train"] * 80 + ["validation"] * 24 + ["test"] * 24
@@ -240,25 +241,6 @@ TRAINED: dict[str, tuple[Factory, str]] = {
 }  # fmt: skip
 
 
-def precompute(data: str, *options: str) -> list[str]:
-    return ["precompute", data, "--out", "store", "--workers", "1", *options]
-
-
-def train(data: str, *options: str) -> list[str]:
-    return ["train", "--data", data, *options, *ONE_STEP]
-
-
-def check_refusal(done: Any, command: str, line: str, folder: Path, code: int = 2) -> None:
-    """One line, the right code, no secret, and nothing left."""
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    said = [one for one in done.stderr.splitlines() if ": warning: " not in one]
-    assert len(said) == 1, done.stderr
-    assert re.fullmatch(f"setvae {command}: error: {line}", said[0]), said[0]
-    assert "Traceback" not in done.stderr
-    assert not CANARY.search(done.stderr)
-    assert left_behind(folder) == []
-
-
 @pytest.mark.parametrize("command", [precompute, train])
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_file_stops_the_command(
@@ -305,15 +287,6 @@ def test_training_goes_on_with_what_is_left(here, tmp_path: Path, name: str) -> 
     done = here(*train(*factory(tmp_path)))
     check_success(done, line)
     assert done.stdout.startswith("Result ")
-
-
-def check_success(done: Any, line: str) -> None:
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert re.search(f"^(setvae [a-z]+: )?{line}$", said, re.MULTILINE), said
-    assert "error" not in said
-    assert "Traceback" not in said
-    assert not CANARY.search(said)
 
 
 def test_14_a_code_without_any_value_is_presence_only(here, tmp_path: Path) -> None:

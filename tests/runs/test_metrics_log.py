@@ -1,13 +1,15 @@
 """metrics.jsonl: what was written is read, and a damaged tail is counted and not guessed at."""
 
 import math
+import resource
 import stat
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import InputError, RunError
 from setvae_cli.runs.metrics_log import MetricsLog, _line, _parse, read
 
 plain = (
@@ -89,3 +91,32 @@ def test_what_is_not_finite_or_not_flat_is_refused(log):
 def test_a_missing_log_is_named(tmp_path):
     with pytest.raises(InputError, match=r"metrics\.jsonl: no such file"):
         read(tmp_path / "metrics.jsonl")
+
+
+def test_an_opened_log_tells_how_long_its_damaged_tail_was(log):
+    with log.open("ab") as file:
+        file.write(b'{"step":5,"tra')
+    opened = [MetricsLog(log) for _ in range(2)]
+    assert [one.lost_bytes for one in opened] == [14, 0]
+
+
+def test_a_record_with_a_fitting_checksum_that_is_no_json_ends_the_readable_part(log):
+    body = b'{"step":'
+    with log.open("ab") as file:
+        file.write(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
+    assert len(read(log).records) == 5
+
+
+def test_a_record_that_does_not_fit_leaves_no_part_of_itself(log):
+    before = log.read_bytes()
+    writer = MetricsLog(log)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be written: file too large"):
+            writer.write({"note": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert log.read_bytes() == before
+    writer.write({"step": 5})
+    assert [record["step"] for record in read(log).records] == [0, 1, 2, 3, 4, 5]

@@ -25,7 +25,13 @@ from setvae_cli.sources.records import Labels
 from setvae_cli.sources.simulated import SimulatedSource
 from setvae_cli.store import writer
 from setvae_cli.store.cache import _fill, prepared
-from setvae_cli.store.precompute import inspect, precompute, verify
+from setvae_cli.store.precompute import (
+    _least_bytes,
+    file_states,
+    inspect,
+    precompute,
+    verify,
+)
 from setvae_cli.store.reader import Store
 from tests.tiny import TinySource, cohort, outcomes, records, write
 
@@ -478,3 +484,45 @@ def test_real_stays_are_prepared(tmp_path: Path, shared_data: Path) -> None:
     assert summary.splits["train"].positive["in_hospital_mortality"] == pytest.approx(
         0.13, abs=0.01
     )
+
+
+def test_a_disk_without_room_for_the_store_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    source = cohort()
+    source.total = lambda: (10**14, "rows")  # type: ignore[method-assign]
+    source.parts = lambda scratch: pytest.fail("was read")  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"free, expected at least 800 TB for the store; free"):
+        write(source, tmp_path / "store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_store_is_smaller_than_the_room_that_is_asked_for(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    folder = shared_data / "physionet2012"
+    settings = SourceSettings(labels=folder / "outcomes.csv")
+    archive = open_source(folder / "p12_small.tar.gz", settings)
+    for name, source in {
+        "built_in": SimulatedSource(SourceSettings(subjects=300)),
+        "archive": archive,
+    }.items():
+        summary = precompute(source, StoreSettings(), tmp_path / name, sink=lambda record: None)
+        assert 0 < _least_bytes(source, file_states(source)) < summary.bytes
+
+
+def test_groups_that_leak_are_named_in_a_private_file_only(tmp_path: Path) -> None:
+    events = [(f"s{i}", 0.0, "lab", float(i)) for i in range(8)]
+    split = ["train", "train", "validation", "validation", "test", "test", "train", "test"]
+    part = records(events, split=split, group_id=["b", "a", "b", "c", "d", "e", "f", "f"])
+    with pytest.raises(InputError, match=r"^2 groups .* \(precompute --leaked-groups-file"):
+        precompute(
+            TinySource([part]),
+            StoreSettings(),
+            tmp_path / "store",
+            sink=lambda record: None,
+            leaked_to=tmp_path / "leaked.txt",
+        )
+    assert sorted((tmp_path / "leaked.txt").read_text().split()) == ["b", "f"]
+    assert stat.S_IMODE((tmp_path / "leaked.txt").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["leaked.txt"]

@@ -17,7 +17,10 @@ ABOUT = "Set variational autoencoders for irregular clinical data."
 COMMANDS = {
     "precompute": "Prepare raw events once, as a store that every command reads.",
     "train": "Train on a store, on raw events, or on the built-in cohort.",
+    "resume": "Go on with a run from its newest good checkpoint.",
     "benchmark-loader": "Time the training loader: how many workers suit this data.",
+    "export": "Write a trained model to one file for sharing.",
+    "doctor": "Check this machine, or a store, a run, a checkpoint.",
 }
 
 
@@ -25,7 +28,7 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrongly asked, 129, 130 or 143 after a signal.
+        The exit code: 0 done, 1 failed, 2 wrongly asked, 128 and its number after a signal.
     """
     failures.harden()
     failures.catch_signals()

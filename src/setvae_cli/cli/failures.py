@@ -2,7 +2,7 @@
 
 0    done                          2    what the person named is wrong (UsageError)
 1    failed later (RunError, disk, memory, a fault of ours)
-129  SIGHUP    130  Ctrl-C    143  SIGTERM
+129  SIGHUP    130  Ctrl-C    138  SIGUSR1    143  SIGTERM
 """
 
 from __future__ import annotations
@@ -22,18 +22,11 @@ from types import FrameType
 
 import typer
 
-from setvae_cli.errors import SetvaeError
+from setvae_cli.errors import SetvaeError, Terminated
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_FEWER = "often memory ran out; use fewer --num-workers, or 0"
 _received: list[int] = []  # handlers belong to the process, and so does what they saw
-
-
-class Terminated(BaseException):
-    """A signal asked this process to end; temporaries are removed on its way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 def harden() -> None:
@@ -43,7 +36,7 @@ def harden() -> None:
 
 
 def catch_signals() -> None:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Terminated`; a second one stops at once."""
+    """Turn the first of `SIGNALS` into `Terminated`; a second one stops at once."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
@@ -91,7 +84,7 @@ def guard(program: str, body: Callable[[], object], *, debug: bool = False) -> i
     except BaseException as error:  # noqa: BLE001 (the last stop before the person)
         if debug:
             traceback.print_exception(error)
-        if isinstance(error, BrokenPipeError):
+        if _is_broken_pipe(error):
             _close_stdout()
         exit_code, sentence = describe(error)
         if sentence:
@@ -113,21 +106,29 @@ def describe(error: BaseException) -> tuple[int, str | None]:
         case typer.TyperException():
             return 2, _usage(error)
         case Terminated():
-            return error.exit_code, _signal_sentence(error.exit_code)
+            return error.exit_code, None if error.told else _signal_sentence(error.exit_code)
         case KeyboardInterrupt():
             return 130, _signal_sentence(130)
-        case BrokenPipeError():
+        case _ if _is_broken_pipe(error):
             return 1, None
-        case MemoryError():
+        case _ if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             return 1, "memory ran out; use a smaller --batch-size, or fewer --workers"
         case OSError():
             return 1, _os_sentence(error)
         case _ if type(error).__name__ == "OutOfMemoryError":
             return 1, "the GPU's memory ran out; use a smaller --batch-size"
+        case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
+            return 1, f"a loader process died, {_FEWER}"
         case _ if type(error).__module__.startswith(("torch._inductor.", "torch._dynamo.")):
             return 1, "torch.compile failed; it needs a C++ compiler; leave out --compile-model"
         case _:
             return 1, f"a fault in setvae ({_kind_and_place(error)}); run again with --debug"
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Whether whoever read stdout is gone, which typer turns into SystemExit."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    return isinstance(cause, BrokenPipeError)
 
 
 def _from_here(sentence: str) -> str:

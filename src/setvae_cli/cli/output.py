@@ -28,6 +28,9 @@ PLAIN_SECONDS = 60.0
 BAR_WIDTH = 20
 KEY_STYLE, HEAD_STYLE, WARN_STYLE = "cyan", "green", "yellow"
 
+Line = str | Sequence[tuple[str, str | None]]
+"""A line of a result: as it is, or in parts with their styles."""
+
 
 class Output:
     """Where one command speaks.
@@ -102,12 +105,12 @@ class Output:
             self._bar = None
 
     def result(
-        self, lines: Iterable[str], data: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+        self, lines: Iterable[Line], data: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> None:
         """Print the result on stdout.
 
         Args:
-            lines: The text; its first line is a head.
+            lines: The text; a first line without styles is a head.
             data: The same as plain values, for --json.
         """
         self.end_progress()
@@ -117,7 +120,8 @@ class Output:
         if not self._spaced:
             self.say()
         for number, line in enumerate(lines):
-            self._line(sys.stdout, [(line, None if number else HEAD_STYLE)])
+            style = None if number else HEAD_STYLE
+            self._line(sys.stdout, [(line, style)] if isinstance(line, str) else [*line])
         sys.stdout.flush()
 
     def document(self, text: str) -> None:
@@ -141,6 +145,7 @@ class Output:
             warnings.simplefilter("ignore")
 
     def _line(self, stream: TextIO, parts: list[tuple[str, str | None]]) -> None:
+        parts = [(_printable(text), style) for text, style in parts]
         self._spaced = not any(text for text, _ in parts)
         if not _is_terminal(stream):
             print("".join(text for text, _ in parts).rstrip(), file=stream, flush=True)
@@ -172,6 +177,11 @@ class _LogLines(logging.Handler):
             self._output.warn(record.getMessage())
         else:
             self._output.say(record.getMessage())
+
+
+def _printable(text: str) -> str:
+    """The text without what would move a terminal's cursor: names come from files of others."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -16,6 +16,7 @@ from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.output import Output
 from setvae_cli.errors import SettingsError, UsageError, placed
+from setvae_cli.files import check_free, share_with_group
 from setvae_cli.settings.command import (
     BenchmarkLoaderSettings,
     PrecomputeSettings,
@@ -49,6 +50,7 @@ def run(
     With --verify or --inspect it is a store that was written before.
     """
     workers = _workers(settings.workers)
+    share_with_group(settings.group_readable)
     if verify or inspect:
         _look(_needed(settings.data, "DATA"), output, workers, verify=verify)
     else:
@@ -79,6 +81,8 @@ def _write(settings: PrecomputeSettings, output: Output, workers: int | str | No
     if settings.data is None and settings.source.source != "simulated":
         raise UsageError("no DATA given", mend="name the raw data, or use --source simulated")
 
+    if settings.leaked_groups_file is not None:
+        check_free(settings.leaked_groups_file, "file")
     from setvae_cli.allocator import keep_memory
     from setvae_cli.store.engines import KEPT_BYTES, warm_up
 
@@ -95,6 +99,7 @@ def _write(settings: PrecomputeSettings, output: Output, workers: int | str | No
             workers=workers,
             sink=Preparation(output),
             allow_long=settings.source.allow_long,
+            leaked_to=settings.leaked_groups_file,
         )
     output.result(store_table(summary, "store written", "verified"), plain(summary))
     output.next(f"setvae train --data {shown(summary.path)}")
@@ -108,7 +113,8 @@ def _needed(value: Any, name: str) -> str:
 
 def store_to_train_on(settings: TrainSettings | BenchmarkLoaderSettings, output: Output) -> Store:
     """The store that `--data` names, or one made of what it names in the cache."""
-    from setvae_cli.store.cache import prepared
+    share_with_group(settings.run.group_readable)
+    from setvae_cli.store.cache import CACHE, prepared
 
     if settings.run.device == "cuda":  # said before the data is prepared, not after
         from setvae_cli.training.machine import resolve
@@ -118,7 +124,7 @@ def store_to_train_on(settings: TrainSettings | BenchmarkLoaderSettings, output:
         Path(settings.data) if settings.data is not None else None,
         settings.source,
         settings.store,
-        settings.run.output_dir / ".cache",
+        settings.run.output_dir / CACHE,
         sink=Preparation(output),
         workers=None,
     )

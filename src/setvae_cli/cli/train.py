@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import asdict
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from setvae_cli import numbers
 from setvae_cli.cli import options
+from setvae_cli.cli.leftovers import forget_launcher
 from setvae_cli.cli.output import Output
-from setvae_cli.errors import placed
+from setvae_cli.cli.slurm import requeue
+from setvae_cli.errors import SettingsError, Terminated, placed
 from setvae_cli.settings.command import TrainSettings
 
 if TYPE_CHECKING:
     from setvae_cli.evaluation.measures import LevelPosterior, Metric
     from setvae_cli.training.records import Progress, Result, Validated
+    from setvae_cli.training.resumption import Resumption
 
 SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy"}
 LEFT_WIDTH = 32
@@ -34,29 +40,68 @@ def run(settings: TrainSettings, output: Output) -> None:
     SETVAE_BATCH_SIZE for --batch-size. An option wins over the environment, the environment over
     the file, the file over the preset.
     """
-    options.check_workers("--num-workers", settings.loader.num_workers)
-    if settings.loader.use_dynamic_padding:
-        output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
-    if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
-        output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
+    if settings.resume == "auto" and settings.resume_from_checkpoint:
+        what = "is given together with --resume auto"
+        raise SettingsError(what, where="--resume-from-checkpoint", mend="keep one of them")
+    started = settings.resume_from_checkpoint or _started(settings)
+    if started:
+        from setvae_cli.cli.resume import go_on
+
+        go_on(started, settings, output)
+        return
     if settings.data is None:
         subjects = numbers.count(settings.source.subjects)
         output.say(f"No --data: training on the built-in simulated cohort ({subjects} subjects).")
         output.say("Your own data: setvae precompute --help")
         output.say()
-    result = _train(settings, output)
+    train(settings, output)
+
+
+def _started(settings: TrainSettings) -> Path | None:
+    """With --resume auto the latest run of this name that has a checkpoint, if there is one."""
+    if settings.resume != "auto":
+        return None
+    from setvae_cli.runs.folder import latest
+
+    found = latest(settings.run.output_dir, settings.run.name)
+    return found.path if found and found.all_checkpoints() else None
+
+
+def train(settings: TrainSettings, output: Output, resumption: Resumption | None = None) -> None:
+    """Train, or go on training, and show the closing table."""
+    options.check_workers("--num-workers", settings.loader.num_workers)
+    alone = settings.run.devices == settings.run.num_nodes == 1
+    if alone and (leftovers := forget_launcher(os.environ)):
+        output.warn(leftovers)
+    if settings.loader.use_dynamic_padding:
+        output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
+    if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
+        output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
+    try:
+        result = _fit(settings, output, resumption)
+    except Terminated as stop:
+        if settings.run.requeue and stop.number == signal.SIGUSR1:
+            requeue(output)
+        raise
+    if result is None:
+        assert resumption is not None
+        steps = numbers.count(resumption.step)
+        output.result([f"Nothing to do: the run is complete at step {steps}."], {"complete": True})
+        return
     output.result(closing_table(result), asdict(result))
     output.next(f"tensorboard --logdir {settings.run.log_dir or result.run}")
 
 
-def _train(settings: TrainSettings, output: Output) -> Result:
+def _fit(settings: TrainSettings, output: Output, resumption: Resumption | None) -> Result | None:
     from setvae_cli.cli.precompute import store_to_train_on
 
     store = store_to_train_on(settings, output)
     from setvae_cli.training.fit import fit
 
+    if resumption:
+        resumption.check(store)
     with placed(settings.data):
-        return fit(settings, store, TrainingView(settings, output))
+        return fit(settings, store, TrainingView(settings, output), resumption)
 
 
 class TrainingView:
@@ -64,6 +109,7 @@ class TrainingView:
 
     def __init__(self, settings: TrainSettings, output: Output) -> None:
         self._settings, self._output = settings, output
+        self._run = ""
 
     def __call__(self, record: object) -> None:
         """Show one record; those that only matter to others are passed over."""
@@ -72,6 +118,7 @@ class TrainingView:
         match record:
             case records.RunStarted():
                 self._output.end_progress()
+                self._run = record.run
                 facts = asdict(record).items()
                 self._output.facts((name, value) for name, value in facts if value)
                 self._configuration()
@@ -82,6 +129,13 @@ class TrainingView:
             case records.Validated():
                 if self._output.verbose:
                     self._output.say(validation_line(record))
+            case records.Stopping():
+                self._output.end_progress()
+                self._output.say("finishing this step ... (again to stop at once)")
+            case records.Saved():
+                self._output.end_progress()
+                self._output.say(f"saved {record.checkpoint}")
+                self._output.say(f"Resume with:  setvae resume {self._run}")
             case records.Stopped():
                 self._output.end_progress()
                 if record.early:

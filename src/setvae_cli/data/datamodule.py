@@ -234,9 +234,21 @@ class SetDataModule(pl.LightningDataModule):
         if sizes[0].sum() <= budget:
             _log.warning("a batch holds the whole training split of %d", len(self.train))
 
+    def subjects_before(self, settings: LoaderSettings, epoch: int, batches: int) -> int:
+        """Subjects of the first micro-batches of an epoch, when it is cut by other settings."""
+        cut = self._sampler(self.train, settings, shuffle=True).cut(epoch)
+        return int(cut.ends[batches * self._ranks[1]])
+
     def _loader(self, dataset: SetDataset, *, shuffle: bool) -> EpochLoader:
         settings = self._settings
-        batches = EpochSampler(
+        batches = self._sampler(dataset, settings, shuffle=shuffle)
+        pin = torch.cuda.is_available() if settings.pin_memory is None else settings.pin_memory
+        return EpochLoader(dataset, batches, num_workers=settings.num_workers or 0, pin_memory=pin)
+
+    def _sampler(
+        self, dataset: SetDataset, settings: LoaderSettings, *, shuffle: bool
+    ) -> EpochSampler:
+        return EpochSampler(
             dataset.n_elements,
             dataset.labels >= 0,
             settings.batch_size,
@@ -248,8 +260,6 @@ class SetDataModule(pl.LightningDataModule):
             rank=self._ranks[0],
             world=self._ranks[1],
         )
-        pin = torch.cuda.is_available() if settings.pin_memory is None else settings.pin_memory
-        return EpochLoader(dataset, batches, num_workers=settings.num_workers or 0, pin_memory=pin)
 
 
 def check_classes(

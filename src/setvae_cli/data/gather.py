@@ -129,11 +129,13 @@ def gather(store: Store, windows: Windows) -> Packed:
     np.concatenate(parts, out=set_offsets[:-1])
     set_offsets[:-1] += (ends[:-1] - windows.first).repeat(windows.n_sets)
     set_offsets[-1] = ends[-1]
+    keys = np.concatenate([shard.keys[part] for shard, part in zip(shards, elements, strict=True)])
+    store.check_keys(keys)
     return Packed(
         rows,
         set_offsets,
         np.concatenate([shard.positions[part] for shard, part in zip(shards, sets, strict=True)]),
-        np.concatenate([shard.keys[part] for shard, part in zip(shards, elements, strict=True)]),
+        keys,
         np.concatenate([shard.values[part] for shard, part in zip(shards, elements, strict=True)]),
     )
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +26,25 @@ from torch import Tensor
 
 from setvae_cli.errors import InputError
 from setvae_cli.files import atomic_writer, check_regular
+from setvae_cli.runs.claims import check_claims
 
 FORMAT_VERSION = 1
-HEADER = "setvae"
+HEADER, STATE = "setvae", "setvae_state"
 MODEL, AVERAGED = "model.", "averaged."
+_OURS = "name a checkpoint that setvae wrote"
+# What torch raises on a pickle that breaks off or builds nonsense, found by mutating good ones.
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
 
 
 class Header(BaseModel):
@@ -47,6 +64,17 @@ class Header(BaseModel):
     sets_per_subject: float = Field(description="Mean sets a subject: scales the loss.")
     planned_steps: int = Field(description="Optimizer steps that schedules span.")
     measured: dict[str, float] = Field(description="Scalars of the last validation.")
+    first_planned_steps: int | None = Field(
+        None, description="Steps planned when the run began: what shares of warm-ups refer to."
+    )
+    next_epoch: int | None = Field(None, description="Epoch of the next micro-batch, from 0.")
+    next_batch: int | None = Field(None, description="Number of the next micro-batch in it.")
+    validated_step: int = Field(-1, description="Optimizer steps done at the last validation.")
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps that shares of warm-ups and cycles refer to: a later end does not move them."""
+        return self.first_planned_steps or self.planned_steps
 
 
 @dataclass(frozen=True)
@@ -72,6 +100,11 @@ class CheckpointContent:
     def step(self) -> int:
         """Optimizer steps done when it was saved."""
         return int(self.payload["global_step"])
+
+    @property
+    def progress(self) -> tuple[int, bool]:
+        """Sorts by how far it is: the same step before and after its validation."""
+        return self.step, self.header.validated_step == self.step
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are evaluated: averaged ones where the run kept them."""
@@ -110,8 +143,11 @@ def read(path: Path) -> CheckpointContent:
     if damage:
         raise InputError(damage, where=str(path), mend=_mend(path))
     payload = _load(path)
+    check_claims(payload, path)
     if not isinstance(payload, dict) or not isinstance(payload.get(HEADER), dict):
-        raise InputError("is no checkpoint of setvae: it has no setvae header", where=str(path))
+        raise InputError(
+            "is no checkpoint of setvae: it has no setvae header", where=str(path), mend=_OURS
+        )
     raw = payload[HEADER]
     version = raw.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -121,7 +157,7 @@ def read(path: Path) -> CheckpointContent:
         header = Header.model_validate(raw)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-        raise InputError(f"its header has a wrong {field}", where=str(path)) from error
+        raise InputError(f"its header has a wrong {field}", where=str(path), mend=_OURS) from error
     return CheckpointContent(path, header, payload)
 
 
@@ -145,12 +181,16 @@ def _damage(path: Path) -> str | None:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch remarks on pickles of others in several lines
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         what = "refused: it contains code, or objects other than tensors and plain values"
-        raise InputError(what, where=str(path)) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise InputError("is no checkpoint that torch can open", where=str(path)) from error
+        raise InputError(what, where=str(path), mend=_OURS) from error
+    except _UNREADABLE as error:
+        raise InputError(
+            "is no checkpoint that torch can open", where=str(path), mend=_OURS
+        ) from error
 
 
 def _mend(path: Path) -> str:
@@ -188,4 +228,6 @@ def check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
     """
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not math.isfinite(float(tensor.double().sum())):
-            raise InputError(f"weight {name} is not finite", where=str(path))
+            raise InputError(
+                f"weight {name} is not finite", where=str(path), mend="take an earlier checkpoint"
+            )

@@ -3,19 +3,22 @@
     uint64 length | uint32 masked crc32c of it | Event message | uint32 masked crc32c of it
 
 TensorBoard's own writer puts the host into the file's name and the scalars behind a queue in a
-thread; here a record is on its way to disk when `write` returns.
+thread; here a record is on its way to disk when `write` returns, whole or not at all.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from setvae_cli.runs.appender import Appender
 
 LOG_FORMAT = 1
 
@@ -25,18 +28,25 @@ class EventFile:
 
     Args:
         folder: An existing folder; each run or resumption opens its own file in it.
+        first_step: Of a resumption, the first step that it writes: readers drop what earlier files
+            hold from there on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
         name = f"events.out.tfevents.{time.time_ns() // 1_000_000_000}.{os.getpid()}.setvae"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._file = os.fdopen(os.open(_free(folder / name), flags, 0o600), "wb")
-        self._records = RecordWriter(self._file)
+        self._file = Appender(_free(folder / name), fresh=True)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self.write(0, {"setvae/log_format": float(LOG_FORMAT)})
+        if first_step:
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=first_step, session_log=start))
+        self.write(first_step, {"setvae/log_format": float(LOG_FORMAT)})
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Append scalars of one optimizer step."""
+        """Append scalars of one optimizer step.
+
+        Raises:
+            RunError: The disk is full, or refuses the write; nothing of the record stays.
+        """
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._add(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
@@ -45,8 +55,9 @@ class EventFile:
         self._file.close()
 
     def _add(self, event: Event) -> None:
-        self._records.write(event.SerializeToString())
-        self._file.flush()
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        self._file.append(record.getvalue())
 
 
 def _free(path: Path) -> Path:

@@ -7,6 +7,9 @@ outputs/<name>/version_<n>/
         last.ckpt  previous.ckpt                          the two newest
         best_epoch=7_step=420_auc=0.8412_bs=4.ckpt        the best two by validation
         final_step=1200_bs=4.ckpt                         where training ended
+        interrupted_step=840_bs=4.ckpt                    where a signal stopped it
+        error_step=840_bs=4.ckpt                          the last whole step before an exception
+    abandoned/<n>/                                        what a resume from an earlier step left
 """
 
 from __future__ import annotations
@@ -14,12 +17,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from setvae_cli.errors import InputError
-from setvae_cli.files import make_folder
+from setvae_cli.files import folder_mode, make_folder
 
 _VERSION = re.compile(r"version_(\d+)")
+_STOPPED = re.compile(r"(?:interrupted|error)_step=(\d+)_bs=\d+\.ckpt")
 _BEST = re.compile(r"best_epoch=(\d+)_step=(\d+)_(auc|loss)=(-?\d+(?:\.\d+)?)_bs=\d+\.ckpt")
+
+
+Stop = Literal["interrupted", "error"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,18 @@ class RunFolder:
         """
         if log_dir is not None:
             make_folder(log_dir)
-        run = cls(_next_version(make_folder(output_dir / name)), log_dir)
+        run = cls(_next_numbered(make_folder(output_dir / name), "version_"), log_dir)
         make_folder(run.checkpoints)
         make_folder(run.logs)
         return run
+
+    @classmethod
+    def of(cls, path: Path) -> RunFolder | None:
+        """The run that a path names, itself or by one of its checkpoints; None for neither."""
+        for folder in (path, path.parent.parent):
+            if (folder / "settings.yaml").is_file() and (folder / "checkpoints").is_dir():
+                return cls(folder)
+        return None
 
     @property
     def settings(self) -> Path:
@@ -129,15 +145,44 @@ class RunFolder:
         """Name of the checkpoint where training ended."""
         return self.checkpoints / f"final_step={step}_bs={batch_size}.ckpt"
 
+    def stopped_path(self, kind: Stop, *, step: int, batch_size: int) -> Path:
+        """Name of a checkpoint where a signal or an exception stopped training."""
+        return self.checkpoints / f"{kind}_step={step}_bs={batch_size}.ckpt"
+
+    def stopped(self, kind: Stop) -> tuple[Path, ...]:
+        """Checkpoints of one kind of stop, newest first."""
+        steps = {path: _STOPPED.fullmatch(path.name) for path in self.checkpoints.glob(f"{kind}_*")}
+        found = [(int(match[1]), path) for path, match in steps.items() if match]
+        return tuple(path for _, path in sorted(found, reverse=True))
+
+    def all_checkpoints(self) -> tuple[Path, ...]:
+        """Every checkpoint."""
+        return tuple(sorted(self.checkpoints.glob("*.ckpt")))
+
+    def next_abandoned(self) -> Path:
+        """A fresh folder for what a resume sets aside."""
+        return _next_numbered(make_folder(self.path / "abandoned"), "")
+
     def best(self) -> tuple[BestCheckpoint, ...]:
         """Checkpoints that validation chose, best first."""
-        matches = [(path, _BEST.fullmatch(path.name)) for path in self.checkpoints.glob("best_*")]
         found = [
-            BestCheckpoint(path, int(match[1]), int(match[2]), match[3], float(match[4]))
-            for path, match in matches
-            if match
+            self.as_best(path)
+            for path in self.checkpoints.glob("best_*")
+            if _BEST.fullmatch(path.name)
         ]
         return tuple(sorted(found, key=lambda checkpoint: checkpoint.rank))
+
+    @staticmethod
+    def as_best(path: Path) -> BestCheckpoint:
+        """What the name of a `best_path` says.
+
+        Raises:
+            ValueError: It is none.
+        """
+        match = _BEST.fullmatch(path.name)
+        if match is None:
+            raise ValueError(f"{path.name} is no name of a best checkpoint")
+        return BestCheckpoint(path, int(match[1]), int(match[2]), match[3], float(match[4]))
 
     def best_or_last(self) -> Path:
         """The best checkpoint, or where validation chose none the newest.
@@ -148,14 +193,16 @@ class RunFolder:
         for path in [*(found.path for found in self.best()), self.last, self.previous]:
             if path.is_file():
                 return path
-        raise InputError("holds no checkpoint", where=str(self.path))
+        raise InputError(
+            "holds no checkpoint", where=str(self.path), mend="train again, or name another run"
+        )
 
 
-def latest(output_dir: Path) -> RunFolder | None:
-    """The run below `output_dir` whose folder was made last; None where there is none."""
+def latest(output_dir: Path, name: str = "*") -> RunFolder | None:
+    """The run below `output_dir`, of this name, that began last; None where there is none."""
     runs = [
         path
-        for path in output_dir.glob("*/version_*")
+        for path in output_dir.glob(f"{name}/version_*")
         if _VERSION.fullmatch(path.name) and path.is_dir()
     ]
     if not runs:
@@ -170,13 +217,14 @@ def _started(run: Path) -> int:
     return (settings if settings.exists() else run).stat().st_mtime_ns
 
 
-def _next_version(parent: Path) -> Path:
-    taken = [_VERSION.fullmatch(path.name) for path in parent.iterdir()]
+def _next_numbered(parent: Path, prefix: str) -> Path:
+    """Make the next free numbered folder, which no other process can get too."""
+    taken = [re.fullmatch(rf"{prefix}(\d+)", path.name) for path in parent.iterdir()]
     number = max((int(match[1]) + 1 for match in taken if match), default=0)
     while True:
-        path = parent / f"version_{number}"
+        path = parent / f"{prefix}{number}"
         try:
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=folder_mode())
         except FileExistsError:
             number += 1
         except OSError as error:

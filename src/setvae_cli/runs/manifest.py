@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -12,13 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from setvae_cli.errors import InputError
+from setvae_cli.files import atomic_write, check_regular, checksum_plain
+
 _PACKAGES = ("setvae-cli", "torch", "pytorch-lightning", "numpy", "pyarrow", "pydantic")
 
 
 class Manifest(BaseModel):
     """A run's circumstances."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     format_version: int = Field(1, description="Version of this file's layout.")
     started: str = Field(description="Start, UTC, to the second.")
@@ -27,6 +31,7 @@ class Manifest(BaseModel):
     environment: dict[str, str | int] = Field(description="Machine without host or user.")
     data_digest: str = Field(description="Digest of the store.")
     seed: int = Field(description="Seed of the run.")
+    checksum: str | None = Field(None, description="CRC-32 of all other fields, hexadecimal.")
 
 
 def describe_run(
@@ -50,6 +55,38 @@ def describe_run(
         data_digest=data_digest,
         seed=seed,
     )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest atomically, with its checksum.
+
+    Raises:
+        RunError: The disk is full, or refuses the write.
+    """
+    plain = manifest.model_dump(mode="json", exclude={"checksum"})
+    text = json.dumps({**plain, "checksum": checksum_plain(plain)}, indent=2)
+    atomic_write(path, text + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read what `write_manifest` wrote.
+
+    Raises:
+        InputError: It is missing, or was cut or changed since.
+    """
+    try:
+        plain = json.loads(check_regular(path, "manifest of a run").read_bytes())
+        manifest = Manifest.model_validate(plain)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    written = plain.pop("checksum", None)
+    if written is not None and written != checksum_plain(plain):
+        raise _damaged(path)
+    return manifest
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError("is damaged, or was changed since it was written", where=str(path))
 
 
 def _versions() -> dict[str, str]:

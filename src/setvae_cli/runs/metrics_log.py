@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from setvae_cli.errors import InputError
+from setvae_cli.files import disk_errors
+from setvae_cli.runs.appender import Appender
 
 Value = float | int | str | bool | None
 
@@ -42,22 +44,43 @@ class MetricsLog:
 
     Args:
         path: The log; made with mode 0600 when missing.
+        upto: Length in bytes behind which records are cut off: a run that goes on from there
+            writes them again.
+
+    Attributes:
+        lost_bytes: Length of the tail that was cut off; 0 for a whole or a new log.
+
+    Raises:
+        InputError: What stands there cannot be read.
+        RunError: It cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    def __init__(self, path: Path, upto: int | None = None) -> None:
+        self.lost_bytes = 0
         if path.exists():
-            os.truncate(path, read(path).good_bytes)
-        self._file = os.fdopen(os.open(path, flags, 0o600), "wb")
+            contents = read(path)
+            self.lost_bytes = contents.lost_bytes
+            good = contents.good_bytes if upto is None else min(upto, contents.good_bytes)
+            with disk_errors(path):
+                os.truncate(path, good)
+        self._file = Appender(path)
 
     def write(self, record: Mapping[str, Value]) -> None:
         """Append one record and hand it to the operating system.
 
         Raises:
             ValueError: A value is not finite, or not plain.
+            RunError: The disk is full, or refuses the write; nothing of the record stays.
         """
-        self._file.write(_line(record))
-        self._file.flush()
+        self._file.append(_line(record))
+
+    def sync(self) -> int:
+        """Wait until every record is on the disk.
+
+        Returns:
+            Length of the log, bytes.
+        """
+        return self._file.sync()
 
     def close(self) -> None:
         """Close the file."""
@@ -96,5 +119,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     body, mark, rest = line.rpartition(b',"crc32":"')
     if not mark or rest != b'%08x"}\n' % zlib.crc32(body):
         return None
-    record: dict[str, Any] = json.loads(body + b"}")
+    try:
+        record: dict[str, Any] = json.loads(body + b"}")
+    except (ValueError, RecursionError):  # a fitting checksum, but of no record of ours
+        return None
     return record

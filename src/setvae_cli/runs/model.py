@@ -1,20 +1,24 @@
-"""From a checkpoint back to a model."""
+"""From a checkpoint, or what was exported of one, back to a model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
+from torch import Tensor
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import DataError, InputError
 from setvae_cli.nn.build import build_model
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
-from setvae_cli.runs.checkpoint import CheckpointContent, check_finite, read
+from setvae_cli.runs.checkpoint import Header, check_finite, read
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.vocabulary import Vocabulary
 
 SHOWN = 3
+_UNCHANGED = "take a checkpoint as setvae wrote it, or train again"
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,13 @@ class LoadedModel:
         model: In evaluation mode, with the weights that validation saw.
         settings: Of its run; paths are at their defaults.
         vocabulary: Its codes and statistics.
-        content: The checkpoint.
+        header: What its file says about it.
     """
 
     model: SeqSetVAE
     settings: TrainSettings
     vocabulary: Vocabulary
-    content: CheckpointContent
+    header: Header
 
 
 def build_untrained(
@@ -62,27 +66,43 @@ def load_model(path: Path) -> LoadedModel:
         InputError: It cannot be opened, or its weights do not fit the model it describes.
     """
     content = read(path)
-    settings = TrainSettings.from_flat(content.header.settings)
-    vocabulary = Vocabulary.from_plain(content.header.vocabulary)
+    return rebuild(content.header, content.weights(), path)
+
+
+def rebuild(header: Header, weights: Mapping[str, Tensor], path: Path) -> LoadedModel:
+    """The model that a header describes, with these weights.
+
+    Args:
+        header: Of the file.
+        weights: All of the model's.
+        path: The file, for errors.
+
+    Raises:
+        InputError: The header is of another setvae, or the weights do not fit it.
+    """
+    settings = _settings(header, path)
+    try:
+        vocabulary = Vocabulary.from_plain(header.vocabulary)
+    except DataError as error:
+        raise InputError(error.what, where=str(path)) from error
+    check_size(settings, header.classes, weights, path)
     model = build_untrained(
         settings,
         vocabulary,
-        classes=content.header.classes,
-        set_size_p99=content.header.set_size_p99,
-        time_scale=content.header.time_scale,
+        classes=header.classes,
+        set_size_p99=header.set_size_p99,
+        time_scale=header.time_scale,
     )
-    load_weights(model, content)
-    return LoadedModel(model.eval(), settings, vocabulary, content)
+    load_weights(model, weights, path)
+    return LoadedModel(model.eval(), settings, vocabulary, header)
 
 
-def load_weights(model: SeqSetVAE, content: CheckpointContent) -> None:
-    """Give a model the weights of a checkpoint, all of them.
+def load_weights(model: SeqSetVAE, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Give a model the weights of a file, all of them.
 
     Raises:
         InputError: Names or shapes differ, or a weight is not finite.
     """
-    weights = content.weights()
-    check_finite(weights, content.path)
     own = model.state_dict()
     differing = sorted(
         name
@@ -92,8 +112,41 @@ def load_weights(model: SeqSetVAE, content: CheckpointContent) -> None:
     if differing:
         shown = ", ".join(differing[:SHOWN])
         what = f"holds another architecture: {len(differing)} weights differ ({shown})"
-        raise InputError(what, where=str(content.path))
+        raise InputError(what, where=str(path), mend=_UNCHANGED)
+    check_finite(weights, path)
     kinds = {weight.dtype for weight in weights.values() if weight.is_floating_point()}
     if torch.float64 in kinds:
         model.double()
     model.load_state_dict(weights)
+
+
+def check_size(
+    settings: TrainSettings, classes: tuple[int, ...], weights: Mapping[str, Tensor], path: Path
+) -> None:
+    """Make sure that a model is not larger than its weights, before memory is taken for it.
+
+    Raises:
+        InputError: Its settings describe more weights than there are.
+    """
+    held = sum(weight.numel() for weight in weights.values())
+    model = settings.model
+    matrices = model.dim * max(model.dim * model.layers, model.latent_dim, model.ff_dim)
+    vectors = (model.embedding_dim, model.variable_dim, model.variable_pools, *classes)
+    if max(matrices, model.inducing_points, *vectors) > held:
+        raise InputError(
+            "holds another architecture: its settings describe more weights than it has",
+            where=str(path),
+            mend=_UNCHANGED,
+        )
+
+
+def _settings(header: Header, path: Path) -> TrainSettings:
+    try:
+        return TrainSettings.from_flat(header.settings)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise InputError(
+            f"its settings are not those of this setvae: {place}",
+            where=str(path),
+            mend=f"use setvae {header.setvae_version}, which wrote it",
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -16,7 +16,7 @@ from setvae_cli.settings.fields import FlatField, flat_fields
 from setvae_cli.settings.model import ModelSettings
 from setvae_cli.settings.objective import ObjectiveSettings
 from setvae_cli.settings.optimizer import OptimizerSettings
-from setvae_cli.settings.prepare import SourceSettings, StoreSettings
+from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
 from setvae_cli.settings.run import LoaderSettings, RunSettings
 
 
@@ -26,10 +26,12 @@ class CommandSettings(Settings):
     Attributes:
         command: Its name.
         listed: Sections of which help lists these options only; the others are accepted unseen.
+        forgiving: Whether a SETVAE_* variable that is no setting is left for the command to name.
     """
 
     command: ClassVar[str]
     listed: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    forgiving: ClassVar[bool] = False
 
     @classmethod
     @cache
@@ -75,6 +77,12 @@ class PrecomputeSettings(CommandSettings):
         json_schema_extra={"positional": True},
     )
     out: Path | None = Field(None, description="Folder of the store that is written.")
+    group_readable: bool = Field(False, description=GROUP_READABLE)
+    leaked_groups_file: Path | None = Field(
+        None,
+        description="Private file for the groups (patients) that stand in more than one of the "
+        "given splits, one a line; errors only count them.",
+    )
     workers: str | None = Field(
         None,
         description="Processes that read and pack, or the address of a Dask scheduler "
@@ -107,6 +115,12 @@ class TrainSettings(CommandSettings):
         description="A store, or raw input that is precomputed once; default: a built-in cohort.",
         json_schema_extra={"spellings": ["--data-dir"]},
     )
+    resume: Literal["auto", "never"] = Field(
+        "never", description="auto: go on with the latest run of this name, if there is one."
+    )
+    resume_from_checkpoint: Path | None = Field(
+        None, description="A run or a checkpoint to go on from, as setvae resume does."
+    )
     source: SourceSettings = Field(default_factory=SourceSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
@@ -114,6 +128,33 @@ class TrainSettings(CommandSettings):
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
     run: RunSettings = Field(default_factory=RunSettings)
+
+    def given(self) -> dict[str, Any]:
+        """Flat values that were given anywhere, and are not just defaults."""
+        flat = self.to_flat()
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: flat[name]
+            for name, field in self.fields().items()
+            if name in (sections[field.section] if field.section else self).model_fields_set
+        }
+
+
+class ResumeSettings(TrainSettings):
+    """`setvae resume`: a run goes on; options that are given replace the run's own."""
+
+    command: ClassVar[str] = "resume"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": (), "model": ()}
+
+    run_or_ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A run's folder or a checkpoint in it; default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
 
 
 class BenchmarkLoaderSettings(CommandSettings):
@@ -158,8 +199,45 @@ class BenchmarkLoaderSettings(CommandSettings):
         )
 
 
+class ExportSettings(CommandSettings):
+    """`setvae export`: a trained model to one file for sharing."""
+
+    command: ClassVar[str] = "export"
+
+    run_or_ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
+    out: Path = Field(Path("model.safetensors"), description="The file that is written.")
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+
+
+class DoctorSettings(CommandSettings):
+    """`setvae doctor`: what is wrong with this machine, or with something that setvae wrote."""
+
+    command: ClassVar[str] = "doctor"
+    forgiving: ClassVar[bool] = True
+
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, a run's folder, a checkpoint or an exported model; default: this "
+        "machine.",
+        json_schema_extra={"positional": True},
+    )
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+
+
 COMMANDS: tuple[type[CommandSettings], ...] = (
     PrecomputeSettings,
     TrainSettings,
+    ResumeSettings,
     BenchmarkLoaderSettings,
+    ExportSettings,
+    DoctorSettings,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def read_config(path: Path) -> dict[str, Any]:
         path: A YAML file of `key: value` lines, at most 1 MB of UTF-8.
 
     Returns:
-        Keys and plain values, unchecked against any model.
+        Keys and plain values, unchecked against any model; `~/` is the home folder.
 
     Raises:
         InputError: The file is missing or not a readable regular file.
@@ -79,7 +80,18 @@ def read_config(path: Path) -> dict[str, Any]:
         raise SettingsError(
             "is not a list of settings", where=str(path), mend="write one `key: value` a line"
         )
-    return content
+    return {key: _at_home(value) for key, value in content.items()}
+
+
+def without_home(value: Any) -> Any:
+    """A setting as it may be kept: a path below the home folder, which names a person, as `~/`."""
+    home = os.path.expanduser("~/")
+    below = isinstance(value, str) and home != "/" and value.startswith(home)
+    return f"~/{value.removeprefix(home)}" if below else value
+
+
+def _at_home(value: Any) -> Any:
+    return os.path.expanduser(value) if isinstance(value, str) and value[:2] == "~/" else value
 
 
 def _read_text(path: Path) -> str:

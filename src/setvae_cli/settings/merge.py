@@ -143,6 +143,8 @@ def _from_environment(
     known = {field.variable: field for c in COMMANDS for field in c.fields().values()}
     found: dict[str, Given] = {}
     for variable in sorted(name for name in environment if name.startswith(PREFIX)):
+        if variable not in known and command.forgiving:
+            continue
         if variable not in known:
             mend = nearest(variable, known) or f"unset it; settings are named {PREFIX}<OPTION>"
             raise SettingsError("unknown environment variable", where=variable, mend=mend)

@@ -12,6 +12,9 @@ from setvae_cli.settings.base import Settings
 SourceName = Literal["auto", "simulated", "physionet2012", "seqsetvae", "table"]
 
 
+GROUP_READABLE = "Let the group read what is written (files 0640, folders 0750)."
+
+
 class SourceSettings(Settings):
     """Where the events come from and how they are read."""
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from setvae_cli.settings.base import Settings
+from setvae_cli.settings.prepare import GROUP_READABLE
 
 Precision = Literal["auto", "32", "16-mixed", "bf16-mixed", "64"]
 
@@ -71,6 +72,22 @@ class RunSettings(Settings):
         1.0, gt=0, le=1, description="Share of the validation split: the same seeded subset always."
     )
     detect_anomaly: bool = Field(False, description="Name the operation behind a NaN; slow.")
+    save_every_minutes: float = Field(
+        10.0, ge=0, description="Minutes between checkpoints beside those of validations; 0: none."
+    )
+    keep: int = Field(
+        2, ge=1, description="Interrupted and error checkpoints that are kept, of each the newest."
+    )
+    skip_bad_batches: int = Field(
+        0,
+        ge=0,
+        description="Steps that may be skipped because a loss or a gradient is not finite, "
+        "before the run stops; each is counted and logged.",
+    )
+    requeue: bool = Field(
+        False, description="Under SLURM: after USR1 has stopped the run, queue the job again."
+    )
+    group_readable: bool = Field(False, description=GROUP_READABLE)
     devices: int = Field(1, description="Devices.", json_schema_extra={"hidden": True})
     num_nodes: int = Field(1, description="Machines.", json_schema_extra={"hidden": True})
     strategy: str = Field(

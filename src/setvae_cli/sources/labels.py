@@ -44,7 +44,9 @@ def read_labels(
     for task, column in (tasks or _tasks(table, identity)).items():
         columns[task] = _classes(table, column, path)
     if not set(columns) - {"subject_id"}:
-        raise InputError("holds no column of labels", where=str(path))
+        raise InputError(
+            "holds no column of labels", where=str(path), mend="add one, or leave the file out"
+        )
     return check_labels(pa.table(columns), str(path))
 
 
@@ -71,7 +73,11 @@ def as_subject_ids(table: pa.Table, name: str, path: Path) -> pa.StringArray:
     try:
         return as_ids(table[name])
     except WrongColumn as error:
-        raise InputError(f"column '{name}' {error}", where=str(path)) from error
+        raise InputError(
+            f"column '{name}' {error}",
+            where=str(path),
+            mend="map another with --map subject=COLUMN",
+        ) from error
 
 
 def _identity(table: pa.Table, path: Path) -> str:
@@ -97,8 +103,9 @@ def _tasks(table: pa.Table, identity: str) -> dict[str, str]:
 def _classes(table: pa.Table, name: str, path: Path) -> pa.Int32Array:
     if name not in table.column_names:
         close = nearest(name, table.column_names)
+        hint = f", nearest is '{close}'" if close else ""
         raise InputError(
-            f"no column '{name}'" + (f", nearest is '{close}'" if close else ""), where=str(path)
+            f"no column '{name}'{hint}", where=str(path), mend="correct --map label:NAME=COLUMN"
         )
     try:
         return as_classes(table[name], unknown=-1 if name == _CHALLENGE else None)

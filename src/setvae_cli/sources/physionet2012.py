@@ -118,7 +118,9 @@ class PhysioNet2012Source:
         first = 0
         for stem, content in self._stays():
             if stem in seen:
-                raise InputError("two files hold the same record", where=str(self._data))
+                raise InputError(
+                    "two files hold the same record", where=str(self._data), mend="keep one of them"
+                )
             seen.add(stem)
             stems.append(stem)
             contents.append(content)
@@ -129,7 +131,9 @@ class PhysioNet2012Source:
         if stems:
             yield self._part(first, stems, contents)
         if not seen:
-            raise InputError("no <RecordID>.txt was found", where=str(self._data))
+            raise InputError(
+                "no <RecordID>.txt was found", where=str(self._data), mend="name another --data"
+            )
 
     def _part(self, first: int, stems: list[str], contents: list[bytes | Path]) -> StaysPart:
         return StaysPart(str(self._data), first, tuple(stems), tuple(contents), self._skip_bad)
@@ -247,7 +251,9 @@ def _unpacked(archive: Path) -> Iterator[IO[bytes]]:
 
 def _member_bytes(stream: IO[bytes] | None, size: int, archive: Path) -> bytes:
     if size > LARGEST_FILE:
-        raise InputError("a member is far larger than a stay", where=str(archive))
+        raise InputError(
+            "a member is far larger than a stay", where=str(archive), mend="fetch it again"
+        )
     data = stream.read() if stream else b""
     if len(data) != size:
         raise EOFError

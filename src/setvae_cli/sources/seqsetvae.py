@@ -27,7 +27,15 @@ from setvae_cli.sources.options import SourceOptions
 from setvae_cli.sources.records import Kind, Labels, Records
 from setvae_cli.sources.roles import Roles
 from setvae_cli.sources.rows import rows_to_records
-from setvae_cli.sources.tabular import csv_columns, nearest, open_parquet, parquet_errors, read_csv
+from setvae_cli.sources.tabular import (
+    check_indices,
+    check_rows,
+    csv_columns,
+    nearest,
+    open_parquet,
+    parquet_errors,
+    read_csv,
+)
 
 FILES_PER_PART = 200
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -93,7 +101,11 @@ class PatientsPart:
         filled = [table for table in tables.values() if table.num_rows]
         grouped = {"set_index" in table.column_names for table in filled}
         if len(grouped) > 1:
-            raise InputError("only some files have a column set_index", where=self.folder)
+            raise InputError(
+                "only some files have a column set_index",
+                where=self.folder,
+                mend="write it in all files, or in none",
+            )
         roles = replace(_ROLES, set="set_index") if True in grouped else _ROLES
         rows = pa.concat_tables(filled or [_EMPTY], promote_options="permissive")
         number = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables.values()])
@@ -133,7 +145,11 @@ class SeqSetVAESource:
         """
         patients = [path for paths in self._patients().values() for path in paths]
         if not patients:
-            raise InputError("no patient_ehr/{train,valid,test}/*.parquet", where=str(self._data))
+            raise InputError(
+                "no patient_ehr/{train,valid,test}/*.parquet",
+                where=str(self._data),
+                mend="name another --data",
+            )
         several = len(patients) - len({patient_id(path) for path in patients})
         if several:
             raise InputError(
@@ -211,7 +227,11 @@ def read_statistics(path: Path) -> dict[str, tuple[float, float]]:
     names = _names(table["variable"], path)
     mean, std = (plain(table[name]).to_numpy(zero_copy_only=False) for name in ("mean", "std"))
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
-        raise InputError("a mean or std is missing, not finite or negative", where=str(path))
+        raise InputError(
+            "a mean or std is missing, not finite or negative",
+            where=str(path),
+            mend="correct it, or leave the file out so that they are fitted",
+        )
     return dict(zip(names, zip(mean.tolist(), std.tolist(), strict=True), strict=True))
 
 
@@ -226,11 +246,17 @@ def read_embeddings(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     names = _names(table["Key"], path)
     numbers = [plain(table[name]) for name in table.column_names if name != "Key"]
     if not numbers:
-        raise InputError("holds no numbers beside the column Key", where=str(path))
+        raise InputError(
+            "holds no numbers beside the column Key", where=str(path), mend="add an embedding a row"
+        )
     rows = np.stack([column.to_numpy(zero_copy_only=False) for column in numbers], axis=1)
     vectors = rows.astype(np.float32)
     if not np.isfinite(vectors).all() or not vectors.any():
-        raise InputError("an embedding is missing or not finite, or all are 0", where=str(path))
+        raise InputError(
+            "an embedding is missing or not finite, or all are 0",
+            where=str(path),
+            mend="embed these codes again",
+        )
     return names, vectors
 
 
@@ -249,7 +275,9 @@ def _need(found: Sequence[str], columns: Sequence[str], path: Path) -> None:
 def _names(column: pa.ChunkedArray, path: Path) -> tuple[str, ...]:
     names = column.to_pylist()
     if None in names or "" in names or len(set(names)) < len(names):
-        raise InputError("a name is missing or stands twice", where=str(path))
+        raise InputError(
+            "a name is missing or stands twice", where=str(path), mend="give every row its own name"
+        )
     return tuple(names)
 
 
@@ -259,13 +287,17 @@ def _patient(path: Path) -> pa.Table:
     columns = [name for name in (*COLUMNS, "set_index") if name in file.schema_arrow.names]
     with parquet_errors(path):
         table = file.read(columns=columns, use_threads=False)
+        check_rows(table.num_rows, file.metadata.num_rows)
+        check_indices(table)
     _need(file.schema_arrow.names, COLUMNS, path)
     converted = {}
     for name in columns:
         try:
             converted[name] = (as_text if name == "variable" else as_numbers)(table[name])
         except WrongColumn as error:
-            raise InputError(f"column '{name}' {error}", where=str(path)) from error
+            raise InputError(
+                f"column '{name}' {error}", where=str(path), mend="correct the file"
+            ) from error
     return pa.table(converted)
 
 

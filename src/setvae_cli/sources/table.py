@@ -160,7 +160,8 @@ class TableSource:
             try:
                 classes = as_classes(table[column])
             except WrongColumn as error:
-                raise InputError(str(error), where=place) from error
+                mend = f"map another one with --map label:{task}=COLUMN"
+                raise InputError(str(error), where=place, mend=mend) from error
             columns[task] = constant(classes, numbered.indices, len(numbered.dictionary), place)
         return pa.table(columns)
 

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -49,8 +50,12 @@ def open_parquet(
                 page_checksum_verification=True,
             )
     except (pa.ArrowException, OSError, ValueError) as error:
-        found = "is encrypted" if "encrypt" in str(error).lower() else "is damaged or not Parquet"
-        raise InputError(found, where=str(path), mend="check how it was written") from error
+        encrypted = "encrypt" in str(error).lower()
+        raise InputError(
+            "is encrypted" if encrypted else "is damaged or not Parquet",
+            where=str(path),
+            mend="decrypt it first" if encrypted else "check how it was written",
+        ) from error
     _check_names(names, path)
     if not may_be_empty and (file.metadata.num_rows == 0 or not names):
         raise InputError("holds no rows", where=str(path), mend="check how it was written")
@@ -67,6 +72,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     file = open_parquet(path)
     with parquet_errors(path):
         table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        check_rows(table.num_rows, file.metadata.num_rows)
+        check_indices(table)
     return with_wide_indices(table)
 
 
@@ -76,12 +83,38 @@ def stream_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa
     Raises:
         InputError: As `read_parquet`.
     """
-    file = open_parquet(path, encoded=True)
+    file, read = open_parquet(path, encoded=True), 0
     with parquet_errors(path):
         for groups in _runs_of_groups(file, rows):
             batches = file.iter_batches(rows, groups, columns=list(columns), use_threads=False)
-            for batch in batches:
-                yield with_wide_indices(pa.table(batch))
+            for table in map(pa.table, batches):
+                check_indices(table)
+                read += table.num_rows
+                yield with_wide_indices(table)
+        check_rows(read, file.metadata.num_rows)
+
+
+def check_rows(read: int, promised: int) -> None:
+    """Make sure that a file held the rows that its footer promised.
+
+    Raises:
+        pyarrow.ArrowInvalid: It did not.
+    """
+    if read != promised:
+        raise pa.ArrowInvalid("rows are missing")
+
+
+def check_indices(table: pa.Table) -> None:
+    """Make sure that text read as dictionaries stays inside them; a page without checksum may lie.
+
+    Raises:
+        pyarrow.ArrowInvalid: It does not.
+    """
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            least, most = pc.min_max(chunk.indices).as_py().values()
+            if most is not None and not 0 <= least <= most < len(chunk.dictionary):
+                raise pa.ArrowInvalid("an index is out of bounds")
 
 
 def with_wide_indices(table: pa.Table) -> pa.Table:

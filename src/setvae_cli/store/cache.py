@@ -9,26 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from setvae_cli.errors import InputError, RunError, SettingsError, placed
-from setvae_cli.files import make_folder, remove
+from setvae_cli.files import make_folder, remove, sweep_orphans
 from setvae_cli.settings.base import Settings
 from setvae_cli.settings.prepare import SourceSettings, StoreSettings
 from setvae_cli.sources.recognise import open_source
 from setvae_cli.sources.records import Source
+from setvae_cli.store.eviction import evict, open_held
 from setvae_cli.store.format import FORMAT_VERSION, MANIFEST
 from setvae_cli.store.precompute import file_states, precompute
 from setvae_cli.store.reader import Store
+
+CACHE = ".cache"  # folder of prepared stores, beside the runs
 
 _log = logging.getLogger(__name__)
 
 
 def is_store(path: Path) -> bool:
     """Whether a path is the folder of a store."""
-    return (path / MANIFEST).is_file()
+    return os.path.isfile(path / MANIFEST)  # unlike Path.is_file, also of impossible names
 
 
 def prepared(
@@ -46,7 +50,7 @@ def prepared(
         data: A store, raw input, or None for the built-in cohort.
         source_settings: How raw input is read.
         store_settings: How it becomes a store.
-        cache_root: The private folder of the cache.
+        cache_root: The private folder of the cache, which keeps the stores that were used last.
         sink: Receives `PrepareProgress` while a store is made, and then its `Summary`.
         workers: Processes that make it.
 
@@ -63,15 +67,24 @@ def prepared(
     key = _key(source, source_settings, store_settings)
     make_folder(cache_root.parent)
     place = make_folder(cache_root) / key
-    if place.exists():
-        try:
-            return Store.open(place)
-        except (RunError, InputError) as error:
-            _log.warning("the cached store cannot be used and is made again: %s", error.what)
-            remove(place)
-    with placed(data):
-        _fill(source, source_settings, store_settings, place, sink=sink, workers=workers)
-    return Store.open(place)
+    sweep_orphans(cache_root)
+    store = _usable(place)
+    if store is None:
+        with placed(data):
+            _fill(source, source_settings, store_settings, place, sink=sink, workers=workers)
+        store = open_held(place) or Store.open(place)
+    evict(cache_root)
+    return store
+
+
+def _usable(place: Path) -> Store | None:
+    """The store that is in the cache, unless it is damaged; then it goes."""
+    try:
+        return open_held(place)
+    except (RunError, InputError) as error:
+        _log.warning("the cached store cannot be used and is made again: %s", error.what)
+        remove(place)
+        return None
 
 
 def _refuse_changes(data: Path, settings: Settings) -> None:

@@ -22,6 +22,7 @@ from setvae_cli.errors import DataError, InputError
 from setvae_cli.files import (
     atomic_path,
     check_free,
+    check_space,
     make_folder,
     remove,
     sweep_orphans,
@@ -53,10 +54,13 @@ from setvae_cli.store.writer import check_names, merge_parts, shard_jobs
 __all__ = ["PrepareProgress", "Summary", "inspect", "precompute", "verify"]
 
 NO_EVENTS = "subject without events"
+LEAST_BYTES = {"rows": 8, "subjects": 2_000}  # of a table, of the built-in cohort
+LEAST_SHARE = 16  # of the input, where rows are not counted: tables of many columns, small files
 _SPOOL, _SCRATCH = "spool", "scratch"
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
+FileState = tuple[str, int | None, int | None]  # path, bytes, ns
 
 
 def precompute(
@@ -67,6 +71,7 @@ def precompute(
     workers: int | str | None = 1,
     sink: Sink,
     allow_long: bool = False,
+    leaked_to: Path | None = None,
 ) -> Summary:
     """Write a store from a source; the bytes do not depend on the workers.
 
@@ -78,9 +83,10 @@ def precompute(
             core when it takes longer than half a second.
         sink: Receives `PrepareProgress`.
         allow_long: Keep events later than ten years.
+        leaked_to: File for the names of groups that stand in more than one given split.
 
     Raises:
-        InputError: `out` exists, or the data cannot be used.
+        InputError: `out` exists, the disk has no room, or the data cannot be used.
         DataError: The data was changed while it was read.
         RunError: The disk is full, or a worker died.
     """
@@ -88,6 +94,7 @@ def precompute(
     out = out.absolute()
     sweep_orphans(out.parent)
     before = file_states(source)
+    check_space(out, _least_bytes(source, before), "the store")
     with Crew(workers) as crew, atomic_path(out) as folder:
         for name in (_SPOOL, _SCRATCH, SHARDS):
             make_folder(folder / name)
@@ -103,7 +110,7 @@ def precompute(
         )
         remove(folder / _SCRATCH)
         write_truth(spool, folder / TRUTH)
-        _write(source, settings, labels, spool, folder, crew, sink)
+        _write(source, settings, labels, spool, folder, crew, sink, leaked_to)
         if file_states(source) != before:
             raise DataError(
                 "the input was changed while it was read",
@@ -114,17 +121,24 @@ def precompute(
     return inspect(out)
 
 
-def file_states(source: Source) -> list[tuple[str, int | None, int | None]]:
+def file_states(source: Source) -> list[FileState]:
     """Path, size in bytes and modification time in ns of each input file; None: out of reach."""
     return [_file_state(os.path.abspath(name)) for name in source.files()]
 
 
-def _file_state(path: str) -> tuple[str, int | None, int | None]:
+def _file_state(path: str) -> FileState:
     try:
         status = os.stat(path)
     except OSError:
         return path, None, None
     return path, status.st_size, status.st_mtime_ns
+
+
+def _least_bytes(source: Source, states: list[FileState]) -> int:
+    """What a store takes at least: a key and a value a row, or a share of what is read."""
+    number, unit = source.total() or (0, "")
+    read = sum(size or 0 for _, size, _ in states)
+    return max(LEAST_BYTES.get(unit, 0) * number, read // LEAST_SHARE)
 
 
 def _write(
@@ -135,6 +149,7 @@ def _write(
     folder: Path,
     crew: Crew,
     sink: Sink,
+    leaked_to: Path | None,
 ) -> None:
     """Shards, rows, vocabulary and at last the manifest, into the temporary folder."""
     _check_share_dropped(spool)
@@ -152,6 +167,7 @@ def _write(
         places,
         np.concatenate(spool.fingerprints)[filled],
         settings,
+        leaked_to,
     )
     pq.write_table(rows, folder / ROWS, write_page_checksum=True)
     sink(PrepareProgress("fitting statistics", 0, None, "rows", spool.rows))

@@ -64,11 +64,11 @@ class Store:
 
     @staticmethod
     def open(path: Path | str) -> Store:
-        """Open the store at a path; sizes of its files are checked, their bytes by `verify`.
+        """Open the store at a path; of its shards only the sizes are checked, see `verify`.
 
         Raises:
             InputError: There is no store.
-            DataError: A file of it is missing or has another size.
+            DataError: A file of it is missing or has another size, or a table was changed.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -80,6 +80,10 @@ class Store:
                     where=str(file),
                     mend="prepare the store again",
                 )
+        for name in (ROWS, VOCABULARY):
+            known = manifest.files.get(name)
+            if known is None or sha256(path / name) != known.sha256:
+                raise _changed(path / name)
         return Store(path, manifest)
 
     def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
@@ -100,8 +104,12 @@ class Store:
 
     @property
     def shape(self) -> Shape:
-        """Sizes of the training split that a model is built for."""
-        return self.manifest.shape
+        """Sizes of the training split that a model is built for, which its checkpoints hold.
+
+        Time has three digits there: of few subjects the percentile is the very minute of one.
+        """
+        exact = self.manifest.shape
+        return exact.model_copy(update={"time_scale": float(f"{exact.time_scale:.3g}")})
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -129,8 +137,42 @@ class Store:
             DataError: The shard is damaged or missing.
         """
         if number not in self._shards:
-            self._shards[number] = read_shard(self.shard_path(number))
+            shard = read_shard(self.shard_path(number))
+            if not self._fits(number, shard):
+                raise DataError(
+                    "does not hold the ranges that the table of rows says",
+                    where=str(self.shard_path(number)),
+                    mend="prepare the store again",
+                )
+            self._shards[number] = shard
         return self._shards[number]
+
+    def check_keys(self, keys: NDArray[np.int32]) -> None:
+        """Make sure that events read from a shard are of codes that there are.
+
+        Raises:
+            DataError: A shard is damaged.
+        """
+        largest = keys.view(np.uint32).max(initial=0)  # of a negative number 2^31 and more
+        if self.manifest.element_kind == "event" and largest >= len(self.vocabulary.codes):
+            raise DataError(
+                "a shard holds a code that the vocabulary does not",
+                where=str(self.path),
+                mend="prepare the store again",
+            )
+
+    def _fits(self, number: int, shard: Packed) -> bool:
+        """Whether every row has its sets and elements there, and every set an element."""
+        here = self.columns.shard == number
+        first, sets = self.columns.row_in_shard[here], shard.set_offsets
+        if len(first) and not 0 <= first.min() <= first.max() < len(shard.row_offsets) - 1:
+            return False
+        begin, end = shard.row_offsets[first], shard.row_offsets[first + 1]
+        return bool(
+            (sets[1:] > sets[:-1]).all()
+            and np.array_equal(end - begin, self.columns.n_sets[here])
+            and np.array_equal(sets[end] - sets[begin], self.columns.n_elements[here])
+        )
 
 
 def verify(path: Path, *, workers: int | str | Crew | None = None) -> Store:
@@ -148,11 +190,7 @@ def verify(path: Path, *, workers: int | str | Crew | None = None) -> Store:
     digests = map_ordered(sha256, [path / name for name in files], workers=workers)
     for (name, entry), digest in zip(files.items(), digests, strict=True):
         if digest != entry.sha256:
-            raise DataError(
-                "was changed since it was written: its checksum differs",
-                where=str(path / name),
-                mend="prepare the store again",
-            )
+            raise _changed(path / name)
     return store
 
 
@@ -160,6 +198,14 @@ def store_bytes(store: Store) -> int:
     """Size of a store's files, bytes."""
     files = sum(entry.bytes for entry in store.manifest.files.values())
     return files + (store.path / MANIFEST).stat().st_size
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(
+        "was changed since it was written: its checksum differs",
+        where=str(path),
+        mend="prepare the store again",
+    )
 
 
 def _read_rows(path: Path) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
+from setvae_cli.files import atomic_write
 from setvae_cli.settings.prepare import StoreSettings
 from setvae_cli.sources.records import Labels
 from setvae_cli.store.format import ATTRIBUTE, LABEL, SPLITS
-from setvae_cli.store.splits import assign_splits, check_splits
+from setvae_cli.store.splits import assign_splits, check_splits, crossing_groups
 
 _log = logging.getLogger(__name__)
 Array = NDArray[Any]
@@ -104,6 +106,7 @@ def build_rows(
     places: dict[str, Array],
     fingerprints: Array,
     settings: StoreSettings,
+    leaked_to: Path | None = None,
 ) -> pa.Table:
     """The table of rows, in the order of the subjects.
 
@@ -113,6 +116,7 @@ def build_rows(
         places: `shard`, `row_in_shard`, `n_sets` and `n_elements` of each subject.
         fingerprints: Hash of each subject's events.
         settings: Fractions and seed of the split, when the source gives none.
+        leaked_to: File for the names of groups that cross splits; None: they are only counted.
 
     Raises:
         InputError: No subject is left, or the splits leak or are empty.
@@ -138,7 +142,13 @@ def build_rows(
         if name.startswith(ATTRIBUTE):
             columns[name] = subjects[name].combine_chunks()
     wanted = SPLITS if _has_splits(subjects) else _positive(settings.split_fractions)
-    check_splits(splits, groups.indices.to_numpy(), fingerprints, wanted)
+    numbers = groups.indices.to_numpy()
+    leaked = crossing_groups(splits, numbers)
+    if leaked_to is not None and len(leaked):
+        names = groups.dictionary.take(pa.array(leaked)).to_pylist()
+        atomic_write(leaked_to, "".join(f"{name}\n" for name in names))
+        leaked_to.chmod(0o600)  # private also where other files are not
+    check_splits(splits, numbers, fingerprints, wanted)
     return pa.table(columns)
 
 

@@ -64,11 +64,12 @@ def check_splits(
     Raises:
         InputError: A group crosses splits, or a split is empty.
     """
-    crossing = _across(group, splits)
+    crossing = len(crossing_groups(splits, group))
     if crossing:
         raise InputError(
             f"{crossing} groups (patients) stand in more than one split, so the test would leak",
-            mend="give every patient one split, or map the patient as group",
+            mend="give every patient one split, or map the patient as group "
+            "(precompute --leaked-groups-file lists them)",
         )
     sizes = np.bincount(splits, minlength=len(SPLITS))
     for name in wanted:
@@ -77,7 +78,7 @@ def check_splits(
                 f"the {name} split is empty",
                 mend="give more subjects, other --split-fractions, or another column of splits",
             )
-    doubles = _across(fingerprints, splits)
+    doubles = len(_across(fingerprints, splits))
     if doubles:
         _log.warning(
             "%d subjects have exactly the events of a subject in another split; "
@@ -86,12 +87,17 @@ def check_splits(
         )
 
 
-def _across(keys: Array, splits: NDArray[np.int64]) -> int:
-    """How many distinct keys occur in more than one split."""
+def crossing_groups(splits: NDArray[np.int64], group: Array) -> Array:
+    """Numbers of the groups that stand in more than one split, ascending."""
+    return _across(group, splits)
+
+
+def _across(keys: Array, splits: NDArray[np.int64]) -> Array:
+    """The distinct keys that occur in more than one split."""
     order = np.lexsort((splits, keys))
     keys, splits = keys[order], splits[order]
     crossed = keys[1:][(keys[1:] == keys[:-1]) & (splits[1:] != splits[:-1])]
-    return len(np.unique(crossed))
+    return np.unique(crossed)
 
 
 def _key(seed: int, name: str) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from setvae_cli.files import sha256
+from setvae_cli.files import checksum_plain, sha256
 from setvae_cli.settings.prepare import StoreSettings
 from setvae_cli.sources.records import Source
 from setvae_cli.store.engines import Crew, map_ordered
@@ -128,7 +128,7 @@ def write_manifest(
         element_kind="event",
         source=source.name,
         source_digest=_digest(_file_digest(Path(name)) for name in source.files()),
-        digest=_digest(f"{name} {entry.sha256}" for name, entry in files.items()),
+        digest=content_digest(files),
         settings=settings.model_dump(mode="json"),
         counts={name: _counts(rows, labels, name) for name in SPLITS},
         shape=_shape(rows, folder),
@@ -140,8 +140,15 @@ def write_manifest(
         warnings=list(warnings),
         files=files,
     )
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    plain = manifest.model_dump(mode="json", exclude={"checksum"})
+    plain["checksum"] = checksum_plain(plain)
+    text = json.dumps(plain, indent=1, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def content_digest(files: Mapping[str, FileEntry]) -> str:
+    """The digest of a store, from the checksums of its files."""
+    return _digest(f"{name} {entry.sha256}" for name, entry in files.items())
 
 
 def _counts(rows: pa.Table, labels: NDArray[np.int64], split: str) -> SplitCounts:

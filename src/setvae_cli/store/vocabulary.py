@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from setvae_cli.sources.records import Kind
 QUANTILES = 17
 LEVELS = np.linspace(0.005, 0.995, QUANTILES)
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,11 @@ def with_statistics(
                 "of at least 0",
                 mend="correct them, or leave the statistics out so that they are fitted",
             )
-        std[i] = std[i] or 1.0
-    return replace(vocabulary, mean=mean, std=std)
+    constant = [vocabulary.codes[i] for i in numeric if std[i] == 0]
+    if constant:
+        _log.warning("the statistics of %d codes have std 0, divided by 1: %s",
+                     len(constant), ", ".join(constant[:5]))  # fmt: skip
+    return replace(vocabulary, mean=mean, std=np.where(std == 0, 1.0, std))
 
 
 def with_embedding(

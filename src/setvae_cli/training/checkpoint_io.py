@@ -12,7 +12,14 @@ from setvae_cli.runs import checkpoint as files
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """Saves atomically, tensors and plain values only; reads without running code."""
+    """Saves atomically, tensors and plain values only; reads without running code.
+
+    Args:
+        resumed: What a run goes on with, already read and placed; else files are read.
+    """
+
+    def __init__(self, resumed: dict[str, Any] | None = None) -> None:
+        self._resumed = resumed
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -24,7 +31,7 @@ class SafeCheckpointIO(CheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read it back, always with weights only."""
-        return dict(files.read(Path(path)).payload)
+        return self._resumed or dict(files.read(Path(path)).payload)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a file."""

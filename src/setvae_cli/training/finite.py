@@ -1,59 +1,115 @@
-"""Stops a run whose numbers are no longer finite, naming the step it began at."""
+"""Judges every step by its loss and gradient: one that is not finite is skipped or ends the run."""
 
 from __future__ import annotations
+
+import logging
+import math
 
 import torch
 from torch import Tensor
 
 from setvae_cli.errors import NumericalError
 
-_NEVER = 2**62
+SHOWN = 12
+
+_log = logging.getLogger(__name__)
 
 
 class FiniteWatch:
-    """Looks at numbers of each step; on a GPU without waiting for them.
+    """Judges steps; on a GPU without waiting for their numbers, unless steps may be skipped.
 
-    On a CPU a number is checked when it is seen. Elsewhere the first bad step is kept on the
-    device, and `check` reads it: call it before anything is logged or saved.
+    Where numbers are read at once (on a CPU, or with skips allowed) a bad step is known before it
+    changes a weight. Elsewhere numbers are kept, and `check` reads them: call it before anything
+    is logged or saved.
 
     Args:
-        what: Name of the number, for the error.
+        allowed: Bad steps that may be skipped before the run ends.
+
+    Attributes:
+        skipped: Bad steps skipped so far.
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._first: Tensor | None = None
+    def __init__(self, allowed: int = 0) -> None:
+        self._allowed = allowed
+        self.skipped = 0
+        self._losses: list[Tensor] = []
+        self._rows: list[Tensor] = []
+        self._unread: list[tuple[int, Tensor, list[Tensor]]] = []
 
-    def see(self, number: Tensor, step: int) -> None:
-        """Look at a scalar.
+    def see(self, loss: Tensor, rows: Tensor) -> None:
+        """Look at a micro-batch.
 
         Args:
-            number: The scalar, without gradient.
-            step: The optimizer step it belongs to, from 1.
+            loss: Its loss, without gradient.
+            rows: Row numbers of its subjects.
+        """
+        self._losses.append(loss)
+        self._rows.append(rows)
+
+    def judge(self, norm: Tensor | None, step: int) -> bool:
+        """Close a step.
+
+        Args:
+            norm: Norm of its gradient; None where a gradient scaler looks at it.
+            step: Its number, from 1.
+
+        Returns:
+            Whether it may change the weights.
 
         Raises:
-            NumericalError: It is not finite (on a CPU).
+            NumericalError: It is not finite, and no more steps may be skipped.
         """
-        if number.device.type == "cpu":
-            if not torch.isfinite(number):
-                raise self._error(step)
-            return
-        if self._first is None:
-            self._first = torch.full((), _NEVER, dtype=torch.int64, device=number.device)
-        now = torch.where(torch.isfinite(number), _NEVER, step)
-        self._first = torch.minimum(self._first, now)
+        losses, rows, self._losses, self._rows = self._losses, self._rows, [], []
+        # A gradient that is not finite makes its norm so, and a loss the gradient in most cases.
+        numbers = torch.stack([torch.stack(losses).sum(), *([] if norm is None else [norm])])
+        if numbers.device.type != "cpu" and not self._allowed:
+            self._unread.append((step, numbers, rows))
+            return True
+        found = numbers.tolist()
+        if all(map(math.isfinite, found)):
+            return True
+        self._skip(found, rows, step)
+        return False
 
     def check(self) -> None:
-        """Read what was kept on the device.
+        """Read what was kept.
 
         Raises:
-            NumericalError: A scalar seen so far was not finite.
+            NumericalError: A number seen so far was not finite.
         """
-        if self._first is not None and (first := int(self._first)) != _NEVER:
-            raise self._error(first)
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        everything = torch.stack([numbers for _, numbers, _ in unread]).tolist()
+        for (step, _, rows), found in zip(unread, everything, strict=True):
+            if not all(map(math.isfinite, found)):
+                raise _error(found, rows, step, self._allowed)
 
-    def _error(self, step: int) -> NumericalError:
-        return NumericalError(
-            f"the {self._what} is not finite at step {step}",
-            mend="lower --lr, or find the operation with --detect-anomaly",
-        )
+    def _skip(self, found: list[float], rows: list[Tensor], step: int) -> None:
+        if self.skipped >= self._allowed:
+            raise _error(found, rows, step, self._allowed)
+        self.skipped += 1
+        _log.warning(
+            "step %d is skipped, its %s is not finite: %s (%d of %d)",
+            step, _which(found), _named(rows), self.skipped, self._allowed,
+        )  # fmt: skip
+
+
+def _error(found: list[float], rows: list[Tensor], step: int, allowed: int) -> NumericalError:
+    before = f" after {allowed} skipped steps" if allowed else ""
+    return NumericalError(
+        f"the {_which(found)} is not finite at step {step}{before} ({_named(rows)})",
+        mend="lower --lr, skip such steps with --skip-bad-batches, or find the operation with "
+        "--detect-anomaly",
+    )
+
+
+def _which(found: list[float]) -> str:
+    return "gradient" if math.isfinite(found[0]) else "loss"
+
+
+def _named(rows: list[Tensor]) -> str:
+    """Row numbers in rows.parquet, which name nobody."""
+    numbers = torch.cat(rows).tolist()
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"rows {', '.join(map(str, numbers[:SHOWN]))}{more}"

@@ -1,6 +1,7 @@
 """One run from settings and a store to a measured checkpoint.
 
     prepare -> RunStarted -> steps and validations -> Stopped -> best checkpoint on test -> Result
+             `-- of a resumed run: from its checkpoint
 
 The test split is read once, at the end, with the checkpoint that validation chose.
 """
@@ -11,38 +12,45 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import measure
 from setvae_cli.evaluation.sweep import Swept, sweep
-from setvae_cli.files import atomic_write
+from setvae_cli.files import atomic_write, check_space
 from setvae_cli.losses.objective import weights_at
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import Header
 from setvae_cli.runs.folder import RunFolder
+from setvae_cli.runs.lock import locked
 from setvae_cli.runs.manifest import describe_run
 from setvae_cli.runs.model import build_untrained, load_model
+from setvae_cli.runs.settings_file import write_settings
 from setvae_cli.settings.command import TrainSettings
+from setvae_cli.store.cache import CACHE
 from setvae_cli.store.reader import Store
-from setvae_cli.training.cadence import Cadence
+from setvae_cli.store.vigil import Vigil
+from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
-from setvae_cli.training.header import build_header
+from setvae_cli.training.header import build_header, lasting_settings
 from setvae_cli.training.keeper import Keeper
 from setvae_cli.training.machine import Machine, resolve
 from setvae_cli.training.module import SetVAEModule, metric_tag
 from setvae_cli.training.planned import Planned, plan_run
 from setvae_cli.training.pulse import Pulse
 from setvae_cli.training.records import Result, RunStarted, Stopped
+from setvae_cli.training.resumption import Resumption, is_complete
 from setvae_cli.training.scalars import ScalarLog
+from setvae_cli.training.selection import Selection
 from setvae_cli.training.tasks import check_splits, describe_data, predicted_tasks
+
+CHECKPOINTS = 5  # the last two, the best two, and one that is being written
 
 Sink = Callable[[object], None]
 _log = logging.getLogger(__name__)
@@ -59,25 +67,31 @@ class _Run:
     data: SetDataModule
     planned: Planned
     log: ScalarLog
+    vigil: Vigil
     sink: Sink
+    resumption: Resumption | None
 
 
-def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
+def fit(
+    settings: TrainSettings, store: Store, sink: Sink, resumption: Resumption | None = None
+) -> Result | None:
     """Train, choose on validation, measure on test.
 
     Args:
-        settings: Of the command.
+        settings: Of the command; of a resumed run those to go on with.
         store: Prepared data.
         sink: Listener of the records in training/records.py; `Result` is returned, not sent.
+        resumption: The checkpoint to go on from; None: a run of its own.
 
     Returns:
-        The closing table.
+        The closing table; None where the run that was to go on is complete.
 
     Raises:
         InputError: The store cannot carry this run, or the run's folder cannot be made.
         SettingsError: A GPU is asked for and there is none.
         NumericalError: A loss or a gradient is not finite.
         RunError: The disk refuses a write.
+        Terminated: A signal asked to stop; the run was saved.
     """
     began = time.monotonic()
     machine = resolve(settings.run, settings.model.dim)
@@ -101,24 +115,38 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
         limit_val_batches=settings.run.limit_val_batches,
     )
     planned = plan_run(data.train_dataloader(), settings)
-    header = build_header(settings, store, tasks, planned_steps=planned.steps)
-    folder = _open_folder(settings, store, machine)
-    sink(
-        RunStarted(
-            run=str(folder.path),
-            data=describe_data(store, tasks),
-            model=model.description(),
-            machine=machine.describe(settings.loader.num_workers or 0),
-            batches=planned.describe(settings.loader.max_elements_per_batch),
-        )
+    header = build_header(
+        settings,
+        store,
+        tasks,
+        planned_steps=planned.steps,
+        first_planned_steps=resumption.header.warm_up_steps if resumption else None,
     )
-    with (
-        closing(ScalarLog(folder)) as log,
-        _quiet_trainer(),
-        torch.random.fork_rng(),
-        machine.computing(),
-    ):
-        run = _Run(settings, machine, header, folder, data, planned, log, sink)
+    check_space(settings.run.output_dir, CHECKPOINTS * checkpoint_bytes(model), "checkpoints")
+    with ExitStack() as stack:
+        if resumption:
+            stack.enter_context(locked(resumption.run))
+            if is_complete(resumption, planned.steps, settings.optimizer.patience):
+                return None
+            folder = resumption.take_over(settings)
+        else:
+            folder = _open_folder(settings, store, machine)
+            stack.enter_context(locked(folder))
+        sink(
+            RunStarted(
+                run=str(folder.path),
+                data=describe_data(store, tasks),
+                model=model.description(),
+                machine=machine.describe(settings.loader.num_workers or 0),
+                batches=planned.describe(settings.loader.max_elements_per_batch),
+            )
+        )
+        log = stack.enter_context(closing(ScalarLog(folder, resumption and resumption.logs)))
+        vigil = stack.enter_context(Vigil(store, settings.run.output_dir / CACHE))
+        stack.enter_context(_quiet_trainer())
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(machine.computing())
+        run = _Run(settings, machine, header, folder, data, planned, log, vigil, sink, resumption)
         module = SetVAEModule(model, settings, header, log, fused=machine.fused)
         stopped, trainer = _train(run, module)
         sink(stopped)
@@ -127,43 +155,57 @@ def fit(settings: TrainSettings, store: Store, sink: Sink) -> Result:
 
 def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
     settings = run.settings
-    keeper = Keeper(
-        run.folder,
-        batch_size=run.planned.batch_size,
-        patience=settings.optimizer.patience,
-        sink=run.sink,
-    )
     if settings.run.compile_model:
         if run.machine.device == "cpu":
             _log.warning(
                 "--compile-model takes minutes to start on a CPU, for a tenth more speed at best"
             )
         module.model.compile()
+    boundary = Boundary(
+        Keeper(
+            run.folder,
+            batch_size=run.planned.batch_size,
+            keep=settings.run.keep,
+            save=lambda path: trainer.save_checkpoint(path),
+        ),
+        Selection(settings.optimizer.patience),
+        planned=run.planned.steps,
+        val_check_interval=settings.run.val_check_interval,
+        save_every_minutes=settings.run.save_every_minutes,
+        autocast=run.machine.autocast,
+        check=run.vigil.check,
+        sink=run.sink,
+    )
     pulse = Pulse(run.sink, run.planned.steps, run.planned.epochs)
-    trainer = _trainer(run, [Cadence(settings.run.val_check_interval), keeper, pulse])
-    trainer.fit(module, datamodule=run.data)
+    resumed, path = None, None
+    if run.resumption:
+        position = run.resumption.position(run.data)
+        run.data.train_dataloader().load_state_dict(position.loader_state())
+        resumed, path = run.resumption.payload(position), run.resumption.path
+    trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed))
+    trainer.fit(module, datamodule=run.data, ckpt_path=path)
     steps = trainer.global_step
-    if keeper.selection.exhausted:
-        return Stopped(keeper.selection.reason(), steps < run.header.planned_steps), trainer
+    if boundary.selection.exhausted:
+        return Stopped(boundary.selection.reason(), steps < run.planned.steps), trainer
     epochs, most = trainer.current_epoch, settings.optimizer.max_epochs
     done = f"{epochs} epochs done" if epochs >= most else f"{steps} steps done"
     return Stopped(done, early=False), trainer
 
 
-def _trainer(run: _Run, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(run: _Run, callbacks: list[pl.Callback], disk: SafeCheckpointIO) -> pl.Trainer:
     settings = run.settings
     return pl.Trainer(
         accelerator=run.machine.device,
         devices=1,
         precision=run.machine.precision,
-        max_epochs=settings.optimizer.max_epochs,
-        max_steps=run.header.planned_steps,
+        max_epochs=-1,  # the boundary ends the run, also one that is resumed behind its last step
+        limit_val_batches=0,  # the boundary validates
         accumulate_grad_batches=settings.loader.gradient_accumulation_steps,
         # A budget cuts each epoch into a number of batches of its own, which is asked for anew.
         reload_dataloaders_every_n_epochs=0 if run.planned.filled is None else 1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
-        plugins=[SafeCheckpointIO(), LightningEnvironment()],
+        plugins=[disk, LightningEnvironment()],
         default_root_dir=run.folder.path,
         logger=False,
         enable_checkpointing=False,
@@ -187,6 +229,7 @@ def _measure(run: _Run, trainer: pl.Trainer, stopped: Stopped, began: float) -> 
         classes=run.header.classes,
         seed=run.settings.run.seed,
     )
+    run.vigil.finish()
     steps, epochs = trainer.global_step, trainer.current_epoch
     run.log.write(steps, epochs, _test_scalars(swept, metrics))
     if chosen and chosen[0].measure == "auc":
@@ -238,7 +281,7 @@ def _test_scalars(swept: Swept, metrics: tuple[Metric, ...]) -> dict[str, float]
 def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> RunFolder:
     """Make the run's folder; its settings and circumstances are written before it computes."""
     folder = RunFolder.create(settings.run.output_dir, settings.run.name, settings.run.log_dir)
-    atomic_write(folder.settings, yaml.safe_dump(settings.to_flat(), sort_keys=False))
+    write_settings(folder.settings, lasting_settings(settings))
     manifest = describe_run(
         data_digest=store.digest,
         seed=settings.run.seed,
@@ -248,6 +291,11 @@ def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> Run
     )
     atomic_write(folder.manifest, manifest.model_dump_json(indent=2) + "\n")
     return folder
+
+
+def checkpoint_bytes(model: SeqSetVAE) -> int:
+    """Bytes of a checkpoint: weights, their average, and two moments of each."""
+    return 4 * sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 @contextmanager

@@ -11,11 +11,26 @@ from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.tasks import Tasks
 
+STARTING = ("resume", "resume_from_checkpoint")
+
 
 def build_header(
-    settings: TrainSettings, store: Store, tasks: Tasks, *, planned_steps: int
+    settings: TrainSettings,
+    store: Store,
+    tasks: Tasks,
+    *,
+    planned_steps: int,
+    first_planned_steps: int | None = None,
 ) -> Header:
-    """Everything that rebuilds the model, and its place in its run; no path, no identity."""
+    """Everything that rebuilds the model, and its place in its run; no path, no identity.
+
+    Args:
+        settings: Of the command.
+        store: What it trains on.
+        tasks: What it predicts.
+        planned_steps: Optimizer steps that schedules end with.
+        first_planned_steps: Of a resumed run, those that were planned when it began.
+    """
     return Header(
         setvae_version=_version(),
         settings=settings_without_paths(settings),
@@ -27,6 +42,7 @@ def build_header(
         time_scale=store.shape.time_scale,
         sets_per_subject=max(store.shape.sets_per_subject, 1.0),
         planned_steps=planned_steps,
+        first_planned_steps=first_planned_steps or planned_steps,
         measured={},
     )
 
@@ -36,9 +52,14 @@ def settings_without_paths(settings: TrainSettings) -> dict[str, Any]:
     kept = {
         name
         for name, field in settings.fields().items()
-        if field.type is not Path and name != "data"
+        if field.type is not Path and name not in ("data", *STARTING)
     }
     return {name: value for name, value in settings.to_flat().items() if name in kept}
+
+
+def lasting_settings(settings: TrainSettings) -> dict[str, Any]:
+    """Flat settings of a run, without how it was started."""
+    return {name: value for name, value in settings.to_flat().items() if name not in STARTING}
 
 
 def _version() -> str:

@@ -1,4 +1,4 @@
-"""Keeps checkpoints (the last two, the best two, the final one) after each validation."""
+"""Keeps a run's checkpoints: the last two, the best two, the final one, where it was stopped."""
 
 from __future__ import annotations
 
@@ -6,103 +6,95 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
-import torch
-
-from setvae_cli.files import atomic_path
-from setvae_cli.runs.folder import RunFolder
-from setvae_cli.training.module import SetVAEModule
-from setvae_cli.training.records import Validated
-from setvae_cli.training.selection import Selection
+from setvae_cli.errors import RunError
+from setvae_cli.files import atomic_path, remove
+from setvae_cli.runs.folder import RunFolder, Stop
 
 BEST = 2
+Save = Callable[[Path], None]
 
 
-class Keeper(pl.Callback):
-    """Saves after each validation, and stops by patience.
+class Keeper:
+    """Gives checkpoints their names, and removes those that better or newer ones replace.
+
+    A file is written whole under one name and linked to others, in an order in which a process
+    that is killed between two of them leaves the newest state readable under one of its names.
 
     Args:
         run: Where checkpoints go.
         batch_size: Subjects a micro-batch, for names; with a budget their mean, rounded.
-        patience: Validations without a better one before stopping; 0: never.
-        sink: Listener of records.
+        keep: Interrupted and error checkpoints that stay, of each the newest.
+        save: Writes the state of the run to a path.
     """
 
-    def __init__(
-        self, run: RunFolder, *, batch_size: int, patience: int, sink: Callable[[object], None]
-    ) -> None:
-        self._run, self._batch_size, self._sink = run, batch_size, sink
-        self.selection = Selection(patience)
-        self.validated_step = -1
+    def __init__(self, run: RunFolder, *, batch_size: int, keep: int, save: Save) -> None:
+        self._run, self._batch_size, self._keep, self._write = run, batch_size, keep, save
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a resume needs to go on choosing."""
-        return self.selection.state()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on choosing; patience stays what it is set to now."""
-        patience = self.selection.patience
-        self.selection = Selection.from_state({**state_dict, "patience": patience})
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare, save, tell, and perhaps stop."""
-        assert isinstance(pl_module, SetVAEModule)
-        self._keep(trainer, pl_module, trainer.current_epoch + 1)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where training ends between validations, validate; then write the final checkpoint."""
-        assert isinstance(pl_module, SetVAEModule)
-        if self.validated_step != trainer.global_step:
-            epoch = max(trainer.current_epoch, 1)
-            _validate(trainer, pl_module, epoch)
-            self._keep(trainer, pl_module, epoch)
-        path = self._run.final_path(step=trainer.global_step, batch_size=self._batch_size)
-        trainer.save_checkpoint(path)
-
-    def _keep(self, trainer: pl.Trainer, module: SetVAEModule, epoch: int) -> None:
-        measured, step = module.measured, trainer.global_step
-        measure, value = measured.choice
-        best = self.selection.observe(measure, value)
-        self.validated_step = step
-        self._save_last(trainer)
-        self._keep_best(epoch, step, measure, value)
-        self._sink(Validated(epoch, step, measured.scalars, measured.absent, best))
-        if self.selection.exhausted:
-            trainer.should_stop = True
-
-    def _save_last(self, trainer: pl.Trainer) -> None:
-        """Write the newest checkpoint; the one before it stays, and there is always a newest."""
-        if self._run.last.exists():
-            _copy(self._run.last, self._run.previous)
-        trainer.save_checkpoint(self._run.last)
-
-    def _keep_best(self, epoch: int, step: int, measure: str, value: float) -> None:
+    def save_validated(self, *, epoch: int, step: int, measure: str, value: float) -> None:
+        """Save after a validation; among the best two it is kept under a name of its own."""
         path = self._run.best_path(
             epoch=epoch, step=step, measure=measure, value=value, batch_size=self._batch_size
         )
-        _copy(self._run.last, path)
+        if self._is_among_best(path):
+            self._save(path)
+            self._rotate(path)
+        else:
+            self.save_last()
         for worse in self._run.best()[BEST:]:
-            worse.path.unlink()
+            remove(worse.path)
+
+    def save_last(self) -> None:
+        """Write the newest checkpoint; the one before it stays, and there is always a newest."""
+        self._keep_previous()
+        self._save(self._run.last)
+
+    def save_final(self, step: int) -> None:
+        """Name where training ended: the newest checkpoint, which its last validation wrote."""
+        _link(self._run.last, self._run.final_path(step=step, batch_size=self._batch_size))
+
+    def save_stopped(self, kind: Stop, step: int) -> Path:
+        """Write where a signal or an exception stopped the run; old ones of its kind go."""
+        path = self._run.stopped_path(kind, step=step, batch_size=self._batch_size)
+        self._save(path)
+        for old in self._run.stopped(kind)[self._keep :]:
+            remove(old)
+        return path
+
+    def _is_among_best(self, path: Path) -> bool:
+        wanted = self._run.as_best(path)
+        better = [one for one in self._run.best() if one.path != path and one.rank < wanted.rank]
+        return len(better) < BEST
+
+    def _rotate(self, path: Path) -> None:
+        self._keep_previous()
+        _link(path, self._run.last)
+
+    def _keep_previous(self) -> None:
+        if self._run.last.exists():
+            _link(self._run.last, self._run.previous)
+
+    def _save(self, path: Path) -> None:
+        """Write, and where the disk refuses say which checkpoint is the last good one.
+
+        Raises:
+            RunError: The disk is full, or refuses the write.
+        """
+        try:
+            self._write(path)
+        except RunError as error:
+            good = [one for one in (self._run.last, self._run.previous) if one.exists()]
+            last = f"the last good checkpoint is {good[0].name}" if good else "none was saved yet"
+            mend = f"{error.mend}; {last}" if error.mend else last
+            raise type(error)(error.what, where=error.where, mend=mend) from error
 
 
-def _copy(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     """Put a finished file under a second name, atomically; files are never changed in place."""
+    if target.exists() and target.samefile(source):  # to rename one name to the other does nothing
+        return
     with atomic_path(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-
-
-def _validate(trainer: pl.Trainer, module: SetVAEModule, epoch: int) -> None:
-    """A validation outside Lightning's loop, by the same hooks."""
-    datamodule = getattr(trainer, "datamodule", None)
-    assert isinstance(datamodule, pl.LightningDataModule)
-    module.on_validation_epoch_start()
-    with torch.no_grad(), trainer.precision_plugin.val_step_context():
-        for number, batch in enumerate(datamodule.val_dataloader()):
-            moved = module.transfer_batch_to_device(batch, module.device, 0)
-            module.validation_step(moved, number)
-    module.finish_validation(epoch)

@@ -1,10 +1,10 @@
-"""What Lightning runs: a step's loss, its optimizer step, a validation of the averaged weights."""
+"""What Lightning runs: the loss of a micro-batch, an optimizer step, what a checkpoint holds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,11 +18,12 @@ from setvae_cli.evaluation.metrics import mean_auroc, measure
 from setvae_cli.evaluation.sweep import Sweep, Swept, placed
 from setvae_cli.losses.objective import loss_terms, total, weights_at
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
-from setvae_cli.runs.checkpoint import HEADER, Header
+from setvae_cli.runs.checkpoint import HEADER, STATE, Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.averaging import averaged_copy, update_average
 from setvae_cli.training.finite import FiniteWatch
-from setvae_cli.training.optimizer import build_optimizer, set_rate
+from setvae_cli.training.optimizer import build_optimizer, set_decay, set_rate
+from setvae_cli.training.position import Position
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.schedules import dropout_seed
 from setvae_cli.training.window import Window
@@ -83,9 +84,11 @@ class SetVAEModule(pl.LightningModule):
         self.window, self.measured = Window(), Measured({}, {})
         self._fused = fused
         self._norm: Tensor | None = None
-        self._loss_watch = FiniteWatch("loss")
-        self._norm_watch = FiniteWatch("gradient norm")
-        self._sweep: Sweep | None = None
+        self._good_step = True
+        self.finite = FiniteWatch(settings.run.skip_bad_batches)
+        self.updating = False  # whether weights are between two steps
+        self.position = Position(0, 0)
+        self.validated_step = -1
         self.recent_loss: float | None = None
 
     @property
@@ -108,7 +111,7 @@ class SetVAEModule(pl.LightningModule):
     def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss."""
         settings, step = self.settings, self.global_step
-        weights = weights_at(step, self.header.planned_steps, settings.objective)
+        weights = weights_at(step, self.header.warm_up_steps, settings.objective)
         seed = settings.run.seed
         output = self.model(batch, noise_seed=seed)
         terms = loss_terms(
@@ -120,7 +123,7 @@ class SetVAEModule(pl.LightningModule):
             noise_seed=seed,
         )
         loss = total(terms, weights, batch, self.header.sets_per_subject)
-        self._loss_watch.see(loss.detach(), step + 1)
+        self.finite.see(loss.detach(), batch.rows)
         self.window.add(loss, terms, weights, batch.label_mask.sum())
         # Shares of a step add up already; Lightning divides by the count of micro-batches.
         return loss * self.trainer.accumulate_grad_batches
@@ -131,13 +134,15 @@ class SetVAEModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the whole step's gradient, and keep it."""
-        limit = self.settings.optimizer.gradient_clip_val
-        if limit:
-            self._norm = torch.nn.utils.clip_grad_norm_(self._weights, limit)
-            # A gradient scaler meets infinities by design, and skips their step.
-            if self._fused:
-                self._norm_watch.see(self._norm, self.global_step + 1)
+        """Clip the norm of the whole step's gradient, and keep it; drop a gradient that is bad."""
+        limit = self.settings.optimizer.gradient_clip_val or math.inf
+        self._norm = torch.nn.utils.clip_grad_norm_(self._weights, limit)
+        # A gradient scaler meets infinities by design, and skips their step.
+        judged = self._norm if self._fused else None
+        self._good_step = self.finite.judge(judged, self.global_step + 1)
+        if not self._good_step:
+            for weight in self._weights:
+                weight.grad = None  # the optimizer passes over a weight without one
 
     def optimizer_step(
         self,
@@ -148,14 +153,31 @@ class SetVAEModule(pl.LightningModule):
     ) -> None:
         """One step at the rate its number asks for; then the average follows."""
         step, settings = self.global_step, self.settings.optimizer
-        rate = set_rate(optimizer, settings, step=step, planned=self.header.planned_steps)
+        rate = set_rate(
+            optimizer,
+            settings,
+            step=step,
+            planned=self.header.planned_steps,
+            first_planned=self.header.warm_up_steps,
+        )
+        self.updating = True
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.averaged is not None:
-            decay = settings.weight_averaging
-            update_average(self._average, self._weights, step=step + 1, decay=decay)
-        self.window.end_step(self._norm)
+        if self._good_step:
+            self._end_step(step + 1)
+        else:
+            self.window.skip_step()
+            self.scalar_log.write(
+                step + 1, self.current_epoch + 1, {"skipped_steps": self.finite.skipped}
+            )
+        self.updating = False
         if (step + 1) % LOG_EVERY == 0:
             self._log_window(step + 1, rate)
+
+    def _end_step(self, step: int) -> None:
+        if self.averaged is not None:
+            decay = self.settings.optimizer.weight_averaging
+            update_average(self._average, self._weights, step=step, decay=decay)
+        self.window.end_step(self._norm)
 
     def _log_window(self, step: int, rate: float) -> None:
         self.check_finite()
@@ -164,46 +186,38 @@ class SetVAEModule(pl.LightningModule):
             self.recent_loss = means["train_loss_step"]
             self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate})
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
+    def log_epoch(self) -> None:
+        """Log the means of an epoch that is done."""
         self.check_finite()
         means = {f"train_{name}_epoch": value for name, value in self.window.take_epoch().items()}
         self.scalar_log.write(self.global_step, self.current_epoch + 1, means)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin a pass with the weights that count."""
+    def validation_begins(self) -> Sweep:
+        """A pass over validation with the weights that count."""
         self.check_finite()
-        self._sweep = Sweep(self.evaluated.eval(), self.settings.objective, self.header.classes)
+        return Sweep(self.evaluated.eval(), self.settings.objective, self.header.classes)
 
-    def validation_step(self, batch: SetBatch, batch_idx: int) -> None:
-        """Evaluate a batch."""
-        assert self._sweep is not None
-        self._sweep.add(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Measure the pass and log it."""
-        self.finish_validation(self.current_epoch + 1)
-
-    def finish_validation(self, epoch: int) -> None:
+    def validation_ends(self, collected: Sweep, epoch: int) -> None:
         """Measure the pass and log it under an epoch, counted from 1.
 
         Raises:
             NumericalError: The validation loss is not finite.
         """
-        assert self._sweep is not None
+        self.model.train()
         weights = weights_at(
             self.global_step,
             self.header.planned_steps,
             self.settings.objective,
             evaluating=True,
         )
-        swept = self._sweep.finish(weights, self.header.sets_per_subject)
-        self._sweep, self.measured = None, self._measure(swept)
+        swept = collected.finish(weights, self.header.sets_per_subject)
+        self.measured = self._measure(swept)
         if not math.isfinite(self.measured.scalars["val_loss"]):
             raise NumericalError(
                 f"the validation loss is not finite at step {self.global_step}",
                 mend="lower --lr, or look at the preparation of the data",
             )
+        self.validated_step = self.global_step
         self.scalar_log.write(self.global_step, epoch, self.measured.scalars)
         for tag, reason in self.measured.absent.items():
             self.scalar_log.note(self.global_step, epoch, f"{tag}_absent", reason)
@@ -234,20 +248,46 @@ class SetVAEModule(pl.LightningModule):
         """Read what was watched.
 
         Raises:
-            NumericalError: A loss or a gradient norm so far was not finite.
+            NumericalError: A loss or a gradient so far was not finite.
         """
-        self._loss_watch.check()
-        self._norm_watch.check()
+        self.finite.check()
+
+    def continue_optimizer(self) -> None:
+        """Let settings of now hold for an optimizer whose state a checkpoint brought."""
+        for optimizer in self.trainer.optimizers:
+            set_decay(optimizer, self.settings.optimizer)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its rate is set before each step and has no state of its own."""
         return build_optimizer(self.model, self.settings.optimizer, fused=self._fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put our header on it."""
+        """Put our header on it, and what else a run goes on with."""
         self.check_finite()
-        header = self.header.model_copy(update={"measured": self.measured.scalars})
+        logs = self.scalar_log.state(self.global_step)
+        header = self.header.model_copy(
+            update={
+                "measured": self.measured.scalars,
+                "next_epoch": self.position.epoch,
+                "next_batch": self.position.batch,
+                "validated_step": self.validated_step,
+            }
+        )
         checkpoint[HEADER] = header.model_dump(mode="json")
+        checkpoint[STATE] = {
+            "window": self.window.state(),
+            "logs": asdict(logs),
+            "skipped": self.finite.skipped,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it; its header said what this module was built with."""
+        header = Header.model_validate(checkpoint[HEADER])
+        self.window = Window.from_state(checkpoint[STATE]["window"])
+        self.finite.skipped = int(checkpoint[STATE]["skipped"])
+        self.measured = Measured(header.measured, {})
+        self.position = Position(header.next_epoch or 0, header.next_batch or 0)
+        self.validated_step = header.validated_step
 
 
 def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.settings.optimizer import OptimizerSettings
-from setvae_cli.training.schedules import lr_factor
+from setvae_cli.training.schedules import lr_factor, warmup_steps
 
 _TABLES = (nn.Embedding, nn.EmbeddingBag)
 
@@ -38,7 +38,8 @@ def build_optimizer(
                 if (id(parameter) in encoder) == inside and (id(parameter) in still) == exempt
             ]
             if members:
-                groups.append({"params": members, "weight_decay": decay, "share": share})
+                decays = {"weight_decay": decay, "decays": not exempt}
+                groups.append({"params": members, "share": share, **decays})
     return torch.optim.AdamW(groups, lr=settings.lr, fused=fused)
 
 
@@ -57,7 +58,12 @@ def undecayed(model: nn.Module) -> list[nn.Parameter]:
 
 
 def set_rate(
-    optimizer: torch.optim.Optimizer, settings: OptimizerSettings, *, step: int, planned: int
+    optimizer: torch.optim.Optimizer,
+    settings: OptimizerSettings,
+    *,
+    step: int,
+    planned: int,
+    first_planned: int | None = None,
 ) -> float:
     """Give every group the rate of a step.
 
@@ -66,13 +72,20 @@ def set_rate(
         settings: Largest rate, warm-up, schedule.
         step: Optimizer steps done before this one.
         planned: Optimizer steps of the whole run.
+        first_planned: Of a resumed run, those planned when it began.
 
     Returns:
         The rate of a group whose share is 1.
     """
-    factor = lr_factor(
-        step, planned, warmup=settings.lr_warmup, cosine=settings.scheduler == "cosine"
-    )
+    rising = warmup_steps(settings.lr_warmup, first_planned or planned)
+    factor = lr_factor(step, planned, warmup=rising, cosine=settings.scheduler == "cosine")
     for group in optimizer.param_groups:
         group["lr"] = settings.lr * factor * group["share"]
     return settings.lr * factor
+
+
+def set_decay(optimizer: torch.optim.Optimizer, settings: OptimizerSettings) -> None:
+    """Give every group that decays the decay of these settings; a checkpoint brings its own."""
+    for group in optimizer.param_groups:
+        if group["decays"]:
+            group["weight_decay"] = settings.weight_decay

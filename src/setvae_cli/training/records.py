@@ -1,6 +1,7 @@
 """What a training run tells its listener: small values that `cli/output.py` renders.
 
     RunStarted -> (Progress* Validated)* -> Stopped -> Result
+                                         -> Stopping -> Saved
 
 A listener is any function of one argument; training calls it from its own thread.
 """
@@ -76,6 +77,30 @@ class Validated:
     scalars: Mapping[str, float]
     absent: Mapping[str, str] = field(default_factory=dict)
     best: bool = False
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A signal arrived; the step that is on is finished first.
+
+    Attributes:
+        signal: Its number.
+    """
+
+    signal: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run that stops before its end was saved.
+
+    Attributes:
+        checkpoint: Name of the file.
+        exception: Whether an exception stopped it, and not a signal.
+    """
+
+    checkpoint: str
+    exception: bool = False
 
 
 @dataclass(frozen=True)

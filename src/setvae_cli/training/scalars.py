@@ -5,10 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from setvae_cli.runs.event_file import LOG_FORMAT, EventFile
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.metrics_log import MetricsLog
+
+
+@dataclass(frozen=True)
+class LogState:
+    """Where the logs of a run stand.
+
+    Attributes:
+        step: Optimizer steps done.
+        bytes: Length of metrics.jsonl.
+        seconds: Seconds that the run took so far.
+    """
+
+    step: int
+    bytes: int
+    seconds: float
 
 
 class ScalarLog:
@@ -16,13 +32,16 @@ class ScalarLog:
 
     Args:
         run: Where the logs lie.
+        goes_on: Of a resumed run, where its logs stood.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self._start = time.monotonic()
-        self._log = MetricsLog(run.metrics)
-        self._events = EventFile(run.logs)
-        self._log.write({"step": 0, "epoch": 0, "setvae/log_format": LOG_FORMAT})
+    def __init__(self, run: RunFolder, goes_on: LogState | None = None) -> None:
+        state = goes_on or LogState(0, 0, 0.0)
+        self._start = time.monotonic() - state.seconds
+        self._log = MetricsLog(run.metrics, state.bytes if goes_on else None)
+        self._events = EventFile(run.logs, state.step + 1 if goes_on else 0)
+        if not goes_on:
+            self._log.write({"step": 0, "epoch": 0, "setvae/log_format": LOG_FORMAT})
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float]) -> None:
         """Append scalars; one that is not finite is left out, not replaced.
@@ -40,6 +59,10 @@ class ScalarLog:
     def note(self, step: int, epoch: int, tag: str, text: str) -> None:
         """Append a text to metrics.jsonl, such as why a metric is absent."""
         self._log.write({"step": step, "epoch": epoch, tag: text})
+
+    def state(self, step: int) -> LogState:
+        """Where the logs stand after a step; what they hold is on the disk when this returns."""
+        return LogState(step, self._log.sync(), round(time.monotonic() - self._start, 3))
 
     def close(self) -> None:
         """Close both logs."""

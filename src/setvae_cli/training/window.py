@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import astuple
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,11 +18,34 @@ class Window:
     """Sums loss terms of micro-batches; a `take` reads them once for many steps."""
 
     def __init__(self) -> None:
+        self._begun: list[Tensor] = []  # of the step that is not done yet
+        self._begun_sets = 0
         self._rows: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._sets = self._steps = 0
         self._weights = Weights(0.0, 0.0, 0.0)
         self._epoch = dict.fromkeys(_COLUMNS, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What whole steps gave so far, for a checkpoint."""
+        return {
+            "rows": torch.stack(self._rows).cpu() if self._rows else None,
+            "norms": torch.stack(self._norms).cpu() if self._norms else None,
+            "counts": [self._sets, self._steps],
+            "weights": list(astuple(self._weights)),
+            "epoch": dict(self._epoch),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Window:
+        """The window that `state` described."""
+        window = cls()
+        window._rows = [] if state["rows"] is None else list(state["rows"])
+        window._norms = [] if state["norms"] is None else list(state["norms"])
+        window._sets, window._steps = state["counts"]
+        window._weights = Weights(*state["weights"])
+        window._epoch = dict(state["epoch"])
+        return window
 
     def add(self, loss: Tensor, terms: LossTerms, weights: Weights, labelled: Tensor) -> None:
         """Add a micro-batch.
@@ -31,15 +58,22 @@ class Window:
         """
         beta_kl = weights.beta * terms.kl_objective.detach().sum()
         row = [loss, terms.recon, terms.kl.sum(), beta_kl, terms.pred.sum(), labelled]
-        self._rows.append(torch.stack([part.detach().float() for part in row]))
-        self._sets += terms.sets
+        self._begun.append(torch.stack([part.detach().float() for part in row]))
+        self._begun_sets += terms.sets
         self._weights = weights
 
     def end_step(self, norm: Tensor | None) -> None:
         """An optimizer step is done; `norm` is its gradient's, before clipping."""
+        self._rows += self._begun
+        self._sets += self._begun_sets
         self._steps += 1
         if norm is not None:
             self._norms.append(norm.detach())
+        self.skip_step()
+
+    def skip_step(self) -> None:
+        """Forget the step that is not done yet."""
+        self._begun, self._begun_sets = [], 0
 
     def take(self) -> dict[str, float]:
         """Means since the last call; empty without a step.
@@ -61,8 +95,8 @@ class Window:
 
     def _drain(self) -> dict[str, float]:
         """Read the device; what was gathered starts again at nothing."""
-        sums = torch.stack(self._rows).double().sum(dim=0).tolist() if self._rows else [0.0] * 6
-        norm = float(torch.stack(self._norms).double().sum()) if self._norms else 0.0
+        sums = _stacked(self._rows).sum(dim=0).tolist() if self._rows else [0.0] * 6
+        norm = float(_stacked(self._norms).sum()) if self._norms else 0.0
         found = dict(zip(_COLUMNS, [*sums, norm, self._sets, self._steps], strict=True))
         self._rows, self._norms, self._sets, self._steps = [], [], 0, 0
         return found
@@ -82,3 +116,9 @@ class Window:
         if sums["norm"]:
             found["grad_norm"] = sums["norm"] / sums["steps"]
         return found
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """One tensor of all; of a resumed run the first ones lie on the CPU."""
+    device = parts[-1].device
+    return torch.stack([part.to(device) for part in parts]).double()

@@ -1,0 +1,1 @@
+"""What people read: findings about this machine and about what setvae wrote."""

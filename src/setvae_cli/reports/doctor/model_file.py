@@ -1,0 +1,103 @@
+"""A checkpoint or an exported model: its checksums, its header, and whether it makes a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from setvae_cli import numbers
+from setvae_cli.errors import InputError
+from setvae_cli.reports.doctor.finding import Finding, Section, wrong
+from setvae_cli.runs.checkpoint import CheckpointContent, Header, is_intact, read
+from setvae_cli.runs.export import begins_as_exported, read_exported
+from setvae_cli.runs.model import rebuild
+
+OTHER = "use another checkpoint of the run"
+AGAIN = "export it again"
+
+
+def examine_checkpoint(path: Path) -> Section:
+    """Verify a checkpoint.
+
+    Raises:
+        InputError: It is none of ours: every byte is as it was written, but not by setvae.
+    """
+    try:
+        content = read(path)
+    except InputError as error:
+        if is_intact(path) or not _is_archive(path):
+            raise
+        return Section("Checkpoint", (wrong("checksums", error, OTHER),))
+    size = numbers.size(path.stat().st_size)
+    findings = (
+        Finding("checksums", f"{size}, all fit"),
+        _header(content.header),
+        Finding("place", place(content)),
+        _model(content.header, content.weights(), path, OTHER),
+    )
+    return Section("Checkpoint", findings)
+
+
+def examine_exported(path: Path) -> Section:
+    """Verify an exported model.
+
+    Raises:
+        InputError: It is none of ours.
+    """
+    try:
+        exported = read_exported(path)
+    except InputError as error:
+        if not begins_as_exported(path):
+            raise
+        return Section("Exported model", (wrong("checksum", error, AGAIN),))
+    size = numbers.size(path.stat().st_size)
+    findings = (
+        Finding("checksum", f"{size}, fits"),
+        _header(exported.header),
+        _model(exported.header, exported.weights, path, AGAIN),
+    )
+    return Section("Exported model", findings)
+
+
+def verified(path: Path) -> CheckpointContent:
+    """Open a checkpoint and make sure that its weights make the model that it describes.
+
+    Raises:
+        InputError: They do not, or it cannot be opened.
+    """
+    content = read(path)
+    rebuild(content.header, content.weights(), path)
+    return content
+
+
+def place(content: CheckpointContent) -> str:
+    """Where in its run a checkpoint was saved."""
+    step, header = f"step {numbers.count(content.step)}", content.header
+    if header.next_epoch is None:
+        return step
+    if header.next_batch:
+        return f"{step}, epoch {header.next_epoch + 1}, batch {numbers.count(header.next_batch)}"
+    return f"{step}, end of epoch {header.next_epoch}"
+
+
+def _header(header: Header) -> Finding:
+    tasks = ", ".join(header.tasks) or "no label"
+    return Finding(
+        "header", f"format {header.format_version}, setvae {header.setvae_version}, {tasks}"
+    )
+
+
+def _model(header: Header, weights: Mapping[str, Tensor], path: Path, mend: str) -> Finding:
+    try:
+        model = rebuild(header, weights, path).model
+    except InputError as error:
+        return wrong("model", error, mend)
+    parameters = numbers.count(sum(one.numel() for one in model.parameters()))
+    return Finding("model", f"{parameters} parameters in {len(weights)} tensors, all finite")
+
+
+def _is_archive(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"

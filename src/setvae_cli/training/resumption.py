@@ -1,0 +1,161 @@
+"""A run that goes on: its checkpoint, what changes, and where in its epoch it continues."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from setvae_cli.data.datamodule import SetDataModule
+from setvae_cli.files import sweep_orphans
+from setvae_cli.runs import metrics_log
+from setvae_cli.runs.checkpoint import STATE, Header, check_finite
+from setvae_cli.runs.folder import RunFolder
+from setvae_cli.runs.model import rebuild
+from setvae_cli.runs.resume import Chosen, choose, set_aside
+from setvae_cli.runs.settings_file import read_settings, write_settings
+from setvae_cli.settings.command import TrainSettings
+from setvae_cli.store.reader import Store
+from setvae_cli.training.changes import PLACES, Changes, check_data, compare
+from setvae_cli.training.header import lasting_settings
+from setvae_cli.training.position import Position, counted
+from setvae_cli.training.scalars import LogState
+from setvae_cli.training.selection import Selection
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A verified checkpoint and the settings that a run goes on with.
+
+    Attributes:
+        chosen: The checkpoint, and those that were refused.
+        saved: Settings that it was written with.
+        settings: Settings from now on.
+        changes: How they differ.
+    """
+
+    chosen: Chosen
+    saved: TrainSettings
+    settings: TrainSettings
+    changes: Changes
+
+    @property
+    def run(self) -> RunFolder:
+        """The run."""
+        return self.chosen.run
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file, where it lies now."""
+        return self.chosen.content.path
+
+    @property
+    def header(self) -> Header:
+        """What it says about itself."""
+        return self.chosen.content.header
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.chosen.content.step
+
+    @property
+    def saved_position(self) -> Position:
+        """The micro-batch that came next when it was saved."""
+        return Position(self.header.next_epoch or 0, self.header.next_batch or 0)
+
+    @property
+    def logs(self) -> LogState:
+        """Where its logs stood."""
+        return LogState(**self.chosen.content.payload[STATE]["logs"])
+
+    def check(self, store: Store) -> None:
+        """Make sure that the data are the same.
+
+        Raises:
+            InputError: They are not.
+        """
+        check_data(self.header, store, self.settings.data)
+
+    def position(self, data: SetDataModule) -> Position:
+        """Where to go on; where batches are cut anew, the step that holds the next subject."""
+        saved, after = self.saved_position, self.settings.loader
+        if not self.changes.cuts or not saved.batch:
+            return saved
+        before = data.subjects_before(self.saved.loader, saved.epoch, saved.batch)
+        ends = np.cumsum(data.train_dataloader().subjects(saved.epoch))
+        done = int(np.searchsorted(ends, before, side="right"))
+        return Position(saved.epoch, done - done % after.gradient_accumulation_steps)
+
+    def payload(self, position: Position) -> dict[str, Any]:
+        """All of the checkpoint, with the trainer's counters at a position."""
+        payload = dict(self.chosen.content.payload)
+        payload["loops"] = counted(payload["loops"], position)
+        return payload
+
+    def take_over(self, settings: TrainSettings) -> RunFolder:
+        """Make the run's folder ready to go on in; what does not fit any more is set aside."""
+        run = RunFolder(self.run.path, settings.run.log_dir)
+        sweep_orphans(run.path)
+        sweep_orphans(run.checkpoints)
+        aside = set_aside(self.chosen)
+        if aside is not None:
+            _log.warning("what does not belong to the run any more lies in %s now", aside.name)
+        write_settings(run.settings, lasting_settings(settings))
+        return run
+
+
+def prepare(path: Path, given: Mapping[str, Any]) -> Resumption:
+    """Find the checkpoint to go on from, and the settings to go on with.
+
+    Args:
+        path: A run's folder, or one of its checkpoints.
+        given: Flat settings that replace the run's own.
+
+    Raises:
+        InputError: There is nothing to go on from.
+        SettingsError: What is given would change the model, its data or the seed.
+    """
+    chosen = choose(path)
+    content = chosen.content
+    check_finite(content.payload["state_dict"], content.path)
+    rebuild(content.header, content.weights(), content.path)  # refuses what does not fit together
+    saved = TrainSettings.from_flat({**_places(chosen.run), **chosen.content.header.settings})
+    settings = TrainSettings.from_flat({**saved.to_flat(), **given})
+    return Resumption(chosen, saved, settings, compare(saved, settings))
+
+
+def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:
+    """Whether nothing is left to do: trained to the end, named, and measured."""
+    ended = resumption.step >= planned or _selection(resumption, patience).exhausted
+    finals = list(resumption.run.checkpoints.glob(f"final_step={resumption.step}_*"))
+    return ended and bool(finals) and _is_measured(resumption)
+
+
+def _selection(resumption: Resumption, patience: int) -> Selection:
+    states = resumption.chosen.content.payload["callbacks"]
+    return Selection.from_state({**states["Boundary"], "patience": patience})
+
+
+def _is_measured(resumption: Resumption) -> bool:
+    path = resumption.run.metrics
+    if not path.exists():
+        return False
+    records = metrics_log.read(path).records
+    return any("test_loss" in one and one["step"] >= resumption.step for one in records)
+
+
+def _places(run: RunFolder) -> dict[str, Any]:
+    """Paths of a run, which its checkpoints do not hold."""
+    fields = TrainSettings.fields()
+    return {
+        name: value
+        for name, value in read_settings(run.settings).items()
+        if name in PLACES or fields[name].type is Path
+    }
