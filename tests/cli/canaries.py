@@ -54,10 +54,9 @@ def events(*, text_ids: bool = False) -> dict[str, list[Any]]:
         own.append((0.0, "height", VALUE if number == 0 else 150.0 + number % 9))
         if number == 1:
             own.append((60.5, "rare", VALUE))
-        rows += [
-            (name, f"{GROUP}-{number}", SPLITS[number], *event, number % 3 == 0) for event in own
-        ]
-    names = ("subject_id", "group_id", "split", "minute", "variable", "value", "death")
+        static = (number % 3 == 0, {2: WORDS, 65: f"{WORDS}!"}.get(number, "none"))
+        rows += [(name, f"{GROUP}-{number}", SPLITS[number], *event, *static) for event in own]
+    names = ("subject_id", "group_id", "split", "minute", "variable", "value", "death", "note")
     return {key: list(column) for key, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,8 @@ def test_a_whole_session_says_and_keeps_nothing_of_a_patient(watched: Watched) -
     watched("precompute", "store", "--inspect", "--json")
     watched("train", "--data", "store", *SHORT)
     watched("train", "--data", "patients", *SHORT, "--json", "--num-workers", "1")
-    watched("train", "--data", "named.parquet", *LABELS, *TINY, "--max-steps", "2", "--quiet")
+    named = ["named.parquet", *LABELS, "--map", "attribute:note=note"]
+    watched("train", "--data", *named, *TINY, "--max-steps", "2")
     watched("benchmark-loader", "--data", "store", *TINY, "--num-batches", "4", "--verbose")
     for command, arguments in LATER.items():
         if command in COMMANDS:
@@ -147,6 +150,12 @@ def cut(whole: pa.Table) -> pa.Table:
     return whole.drop_columns(["minute"])
 
 
+def rows_of_two_lengths(folder: Path) -> None:
+    first, value = canaries.FIRST_ID, canaries.VALUE
+    text = f"subject_id,minute,code,value\n{first},1,a,{value}\n{first},1,a,{value},{value}\n"
+    folder.joinpath("cohort.csv").write_text(text)
+
+
 FAILING: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "text value": (damaged("events.parquet", as_text("value", canaries.WORDS)), []),
     "text time": (damaged("events.parquet", as_text("minute", canaries.WORDS)), []),
@@ -159,6 +168,7 @@ FAILING: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "two splits": (damaged("events.parquet", with_cells("split", ["test"])), []),
     "other split": (damaged("events.parquet", with_cells("split", [canaries.WORDS])), []),
     "control": (damaged("events.parquet", with_cells("subject_id", [None] * 99)), []),
+    "csv": (rows_of_two_lengths, ["cohort.csv"]),
     "patient": (damaged("patients", cut), ["patients"]),
     "patient's words": (damaged("patients", as_text("value", canaries.WORDS)), ["patients"]),
 }  # fmt: skip
@@ -171,6 +181,7 @@ def test_what_fails_says_nothing_of_a_patient(
 ) -> None:
     damage, data = FAILING[name]
     damage(Path.cwd())
+    watched.inputs |= set(Path.cwd().iterdir())
     named = data or ["events.parquet", *LABELS]
     said = watched("precompute", *named, "--out", "store", "--workers", "1", *debug, code=2)
     assert ("Traceback" in said) == bool(debug)
@@ -193,3 +204,31 @@ def test_everything_below_the_outputs_is_for_its_owner_alone(watched: Watched) -
     for path in [Path("outputs"), *Path("outputs").rglob("*")]:
         expected = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+def test_no_core_is_dumped_and_new_files_are_for_their_owner_alone() -> None:
+    program = (
+        "import os, resource, sys; from setvae_cli.cli import app; sys.argv[1:] = ['--version'];"
+        "app.main(); print(resource.getrlimit(resource.RLIMIT_CORE)[0], oct(os.umask(0)))"
+    )
+    shell = f'ulimit -c "$(ulimit -H -c)"; umask 0; exec "{sys.executable}" -c "{program}"'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "0 0o77", done.stderr
+
+
+def test_a_traceback_holds_no_value_of_a_variable(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from setvae_cli.store import precompute
+
+    def break_down(*arguments: Any) -> None:
+        events = canaries.events()
+        raise RuntimeError(f"{len(events)} columns")
+
+    monkeypatch.setattr(precompute, "_write", break_down)
+    arguments = ["precompute", "events.parquet", "--out", "store", "--workers", "1"]
+    said = watched(*arguments, "--debug", code=1)
+    assert "Traceback" in said
+    assert "in break_down" in said
+    assert "a fault in setvae (RuntimeError at precompute.py:" in watched(*arguments, code=1)
+    assert watched.leaks() == []

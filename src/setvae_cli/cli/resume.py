@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.output import Output
+from setvae_cli.cli.slurm import requeued_when_asked
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.settings.command import ResumeSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from setvae_cli.training.changes import Changes
     from setvae_cli.training.resumption import Resumption
+
+WIDTH = 80 - len("checkpoint  ")
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +60,10 @@ def latest_run(settings: TrainSettings, output: Output) -> Path:
 
 def go_on(path: Path, settings: TrainSettings, output: Output) -> None:
     """Resume the run that a path names, with what is given in place of its own settings."""
-    from setvae_cli.training.resumption import prepare
+    with requeued_when_asked(settings.run.requeue, output):
+        from setvae_cli.training.resumption import prepare
 
-    resumption = prepare(path, _replacing(settings))
+        resumption = prepare(path, _replacing(settings))
     output.facts(heading(resumption))
     output.say()
     from setvae_cli.cli.train import train
@@ -72,19 +79,30 @@ def _replacing(settings: TrainSettings) -> dict[str, Any]:
 
 def heading(resumption: Resumption) -> list[tuple[str, str]]:
     """The checkpoint, what was refused, what changes, and whether the course stays exact."""
-    from setvae_cli.numbers import count
+    name, step = resumption.path.name, numbers.count(resumption.step)
+    parts = [name, "verified", *([] if "step=" in name else [f"step {step}"]), resumption.place]
+    refused = [f"{one.path.name} {one.why}" for one in resumption.chosen.refused]
+    return [
+        *_wrapped("checkpoint", ", ".join(parts)),
+        *(row for text in refused for row in _wrapped("refused", text)),
+        *_changes(resumption.changes),
+    ]
 
-    position = resumption.saved_position
-    place = f"epoch {position.epoch + 1}, batch {position.batch + 1}"
-    stood = f"step {count(resumption.step)}, {place}"
-    lines = [("checkpoint", f"{resumption.path.name}, verified, {stood}")]
-    for refused in resumption.chosen.refused:
-        lines.append(("refused", f"{refused.path.name} {refused.why}"))
-    changes = resumption.changes
+
+def _changes(changes: Changes) -> list[tuple[str, str]]:
     listed = ", ".join(f"{name} {_word(old)} -> {_word(new)}" for name, old, new in changes.listed)
-    lines.append(("changed", listed or "nothing"))
-    lines.append(("exact", f"no: {'; '.join(changes.inexact)}" if changes.inexact else "yes"))
-    return lines
+    reasons = "; ".join(changes.inexact)
+    exact = f"exact continuation: {f'no, {reasons}' if reasons else 'yes'}"
+    beside = f"{listed or 'nothing':<32} {exact}"
+    if len(beside) <= WIDTH:
+        return [("changed", beside)]
+    return [*_wrapped("changed", listed), *(("", text) for _, text in _wrapped("", exact))]
+
+
+def _wrapped(key: str, text: str) -> list[tuple[str, str]]:
+    """A fact in lines of 80 columns, the key beside the first."""
+    lines = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [(key if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
 def _word(value: Any) -> str:

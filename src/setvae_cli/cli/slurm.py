@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from setvae_cli.cli.output import Output
+from setvae_cli.errors import Terminated
 
 SECONDS = 60
+
+
+@contextmanager
+def requeued_when_asked(wanted: bool, output: Output) -> Iterator[None]:
+    """Context in which SIGUSR1, which SLURM sends ahead of the time limit, queues the job again."""
+    try:
+        yield
+    except Terminated as stop:
+        if wanted and stop.number == signal.SIGUSR1:
+            requeue(output)
+        raise
 
 
 def requeue(output: Output) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -15,8 +14,8 @@ from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.leftovers import forget_launcher
 from setvae_cli.cli.output import Output
-from setvae_cli.cli.slurm import requeue
-from setvae_cli.errors import SettingsError, Terminated, placed
+from setvae_cli.cli.slurm import requeued_when_asked
+from setvae_cli.errors import SettingsError, placed
 from setvae_cli.settings.command import TrainSettings
 
 if TYPE_CHECKING:
@@ -77,12 +76,8 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
         output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
-    try:
+    with requeued_when_asked(settings.run.requeue, output):
         result = _fit(settings, output, resumption)
-    except Terminated as stop:
-        if settings.run.requeue and stop.number == signal.SIGUSR1:
-            requeue(output)
-        raise
     if result is None:
         assert resumption is not None
         steps = numbers.count(resumption.step)

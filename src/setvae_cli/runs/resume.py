@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from setvae_cli.errors import InputError
-from setvae_cli.files import atomic_write, make_folder, remove
-from setvae_cli.runs.checkpoint import STATE, CheckpointContent, read
+from setvae_cli.files import atomic_write, make_folder
+from setvae_cli.runs.checkpoint import STATE, CheckpointContent, check_finite, read
 from setvae_cli.runs.folder import RunFolder
 
 
@@ -67,7 +67,7 @@ def read_whole(path: Path) -> CheckpointContent:
     """Open a checkpoint that holds all that a run needs to go on.
 
     Raises:
-        InputError: It cannot be opened, or holds weights only.
+        InputError: It cannot be opened, holds weights only, or weights that are not finite.
     """
     content = read(path)
     if not content.payload.get("optimizer_states") or content.header.next_epoch is None:
@@ -78,6 +78,7 @@ def read_whole(path: Path) -> CheckpointContent:
         )
     if not isinstance(content.payload.get(STATE), dict):
         raise InputError("lacks the state of its run", where=str(path))
+    check_finite(content.payload["state_dict"], path)
     return content
 
 
@@ -99,12 +100,6 @@ def set_aside(chosen: Chosen) -> Path | None:
     if chosen.later and chosen.run.metrics.exists():
         atomic_write(folder / chosen.run.metrics.name, chosen.run.metrics.read_bytes())
     return folder
-
-
-def drop_oldest(paths: tuple[Path, ...], keep: int) -> None:
-    """Remove all but the first few files."""
-    for path in paths[keep:]:
-        remove(path)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,18 @@ class Vocabulary:
         seen = {name: i for i, name in enumerate(self.codes) if self.counts[i] > 0}
         return np.array([seen.get(name, -1) for name in codes], dtype=np.int32)
 
+    def take(self, codes: NDArray[np.int64]) -> Vocabulary:
+        """Some of the codes, by their numbers, in that order."""
+        return Vocabulary(
+            tuple(self.codes[i] for i in codes),
+            tuple(self.kinds[i] for i in codes),
+            self.counts[codes],
+            self.mean[codes],
+            self.std[codes],
+            tuple(self.quantiles[i] for i in codes),
+            None if self.embedding is None else self.embedding[codes],
+        )
+
     def to_plain(self) -> dict[str, Any]:
         """Lists, numbers and strings that say the same, for checkpoints."""
         return {
@@ -136,6 +148,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
     plain["counts"] = plain.pop("count", None)
     plain.setdefault("embedding", None)
     return Vocabulary.from_plain(plain)
+
+
+def shown_code(name: str) -> str:
+    """A code in a message; the text of an attribute, which may say who a patient is, left out."""
+    attribute, equals, _ = name.partition("=")
+    return f"{attribute}=..." if equals else name
 
 
 def with_statistics(

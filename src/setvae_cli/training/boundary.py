@@ -104,6 +104,7 @@ class Boundary(pl.Callback):
         module.position, self._moved = Position.after(trainer.current_epoch, done, batches), True
         if done == batches:
             module.log_epoch()
+        module.updating = False
         self._stop_if_asked(trainer, module)
         if self._is_due(trainer, done, batches, step):
             self._check()
@@ -144,7 +145,7 @@ class Boundary(pl.Callback):
         return done % every == 0
 
     def _validate(self, trainer: pl.Trainer, module: SetVAEModule, epoch: int) -> None:
-        """Validate, choose, save, tell, and perhaps let patience end the run."""
+        """Validate, choose, save, tell."""
         collected = module.validation_begins()
         data = cast(SetDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         with torch.no_grad(), self._autocast():
@@ -158,11 +159,9 @@ class Boundary(pl.Callback):
         self._keeper.save_validated(epoch=epoch, step=step, measure=measure, value=value)
         self._saved = time.monotonic()
         self._sink(records.Validated(epoch, step, measured.scalars, measured.absent, best))
-        if self.selection.exhausted:
-            trainer.should_stop = True
 
     def _end_if_done(self, trainer: pl.Trainer, step: int) -> None:
-        if step >= self._planned:
+        if step >= self._planned or self.selection.exhausted:
             trainer.should_stop = True
 
     def _tell(self, number: int) -> None:

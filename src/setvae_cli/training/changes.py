@@ -9,8 +9,9 @@ from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.runs.checkpoint import Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
-from setvae_cli.store.vocabulary import Vocabulary
+from setvae_cli.store.vocabulary import Vocabulary, shown_code
 from setvae_cli.training.header import STARTING
+from setvae_cli.training.places import is_place
 
 SHOWN = 3
 FIXED_SECTIONS = ("model", "source", "store")
@@ -25,7 +26,6 @@ CUTS = (
 )
 EVENTS = ("max_sequence_length", "truncate")
 ARITHMETIC = ("precision", "device", "threads", "compile_model", "strategy")
-PLACES = ("output_dir", "name", "log_dir", "data")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def compare(saved: TrainSettings, wanted: TrainSettings) -> Changes:
     listed = [
         (name, before[name], after[name])
         for name in before
-        if before[name] != after[name] and name not in (*STARTING, *PLACES)
+        if before[name] != after[name] and name not in STARTING and not is_place(name)
     ]
     for name, old, new in listed:
         _refuse_fixed(name, old, new, saved)
@@ -122,7 +122,7 @@ def _difference(trained: Vocabulary, found: Vocabulary) -> str:
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(map(shown_code, names[:SHOWN])) + more
 
 
 def _shown(value: Any) -> str:

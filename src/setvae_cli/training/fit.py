@@ -23,18 +23,19 @@ from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import measure
 from setvae_cli.evaluation.sweep import Swept, sweep
-from setvae_cli.files import atomic_write, check_space
+from setvae_cli.files import check_space
 from setvae_cli.losses.objective import weights_at
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import Header
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.lock import locked
-from setvae_cli.runs.manifest import describe_run
+from setvae_cli.runs.manifest import describe_run, write_manifest
 from setvae_cli.runs.model import build_untrained, load_model
 from setvae_cli.runs.settings_file import write_settings
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.cache import CACHE
 from setvae_cli.store.reader import Store
+from setvae_cli.store.shareable import shareable_vocabulary
 from setvae_cli.store.vigil import Vigil
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
@@ -97,16 +98,17 @@ def fit(
     machine = resolve(settings.run, settings.model.dim)
     check_splits(store)
     tasks = predicted_tasks(store, settings.objective.pred_weight)
+    vocabulary = shareable_vocabulary(store)
     model = build_untrained(
         settings,
-        store.vocabulary,
+        vocabulary,
         classes=tasks.classes,
         set_size_p99=store.shape.set_size_p99,
         time_scale=store.shape.time_scale,
     ).to(machine.dtype)
     data = SetDataModule(
         store,
-        store.vocabulary,
+        vocabulary,
         settings.loader,
         tasks=tasks.names,
         seed=settings.run.seed,
@@ -114,10 +116,11 @@ def fit(
         plan_sets=model.needs_set_plan,
         limit_val_batches=settings.run.limit_val_batches,
     )
-    planned = plan_run(data.train_dataloader(), settings)
+    planned = _plan(data, settings, resumption)
     header = build_header(
         settings,
         store,
+        vocabulary,
         tasks,
         planned_steps=planned.steps,
         first_planned_steps=resumption.header.warm_up_steps if resumption else None,
@@ -141,7 +144,9 @@ def fit(
                 batches=planned.describe(settings.loader.max_elements_per_batch),
             )
         )
-        log = stack.enter_context(closing(ScalarLog(folder, resumption and resumption.logs)))
+        log = stack.enter_context(
+            closing(ScalarLog(folder, resumption.logs if resumption else None))
+        )
         vigil = stack.enter_context(Vigil(store, settings.run.output_dir / CACHE))
         stack.enter_context(_quiet_trainer())
         stack.enter_context(torch.random.fork_rng())
@@ -153,6 +158,13 @@ def fit(
         return _measure(run, trainer, stopped, began)
 
 
+def _plan(data: SetDataModule, settings: TrainSettings, resumption: Resumption | None) -> Planned:
+    loader = data.train_dataloader()
+    if resumption is None:
+        return plan_run(loader, settings)
+    return plan_run(loader, settings, done=resumption.step, position=resumption.position(data))
+
+
 def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
     settings = run.settings
     if settings.run.compile_model:
@@ -161,13 +173,14 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
                 "--compile-model takes minutes to start on a CPU, for a tenth more speed at best"
             )
         module.model.compile()
+    keeper = Keeper(
+        run.folder,
+        batch_size=run.planned.batch_size,
+        keep=settings.run.keep,
+        save=lambda path: trainer.save_checkpoint(path),
+    )
     boundary = Boundary(
-        Keeper(
-            run.folder,
-            batch_size=run.planned.batch_size,
-            keep=settings.run.keep,
-            save=lambda path: trainer.save_checkpoint(path),
-        ),
+        keeper,
         Selection(settings.optimizer.patience),
         planned=run.planned.steps,
         val_check_interval=settings.run.val_check_interval,
@@ -182,6 +195,7 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
         position = run.resumption.position(run.data)
         run.data.train_dataloader().load_state_dict(position.loader_state())
         resumed, path = run.resumption.payload(position), run.resumption.path
+        keeper.adopt(path)
     trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed))
     trainer.fit(module, datamodule=run.data, ckpt_path=path)
     steps = trainer.global_step
@@ -289,7 +303,7 @@ def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> Run
         precision=machine.precision,
         threads=machine.threads,
     )
-    atomic_write(folder.manifest, manifest.model_dump_json(indent=2) + "\n")
+    write_manifest(folder.manifest, manifest)
     return folder
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from setvae_cli.runs.checkpoint import Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
+from setvae_cli.store.vocabulary import Vocabulary
 from setvae_cli.training.tasks import Tasks
 
 STARTING = ("resume", "resume_from_checkpoint")
@@ -17,6 +18,7 @@ STARTING = ("resume", "resume_from_checkpoint")
 def build_header(
     settings: TrainSettings,
     store: Store,
+    vocabulary: Vocabulary,
     tasks: Tasks,
     *,
     planned_steps: int,
@@ -27,6 +29,7 @@ def build_header(
     Args:
         settings: Of the command.
         store: What it trains on.
+        vocabulary: Codes that the model knows.
         tasks: What it predicts.
         planned_steps: Optimizer steps that schedules end with.
         first_planned_steps: Of a resumed run, those that were planned when it began.
@@ -34,7 +37,7 @@ def build_header(
     return Header(
         setvae_version=_version(),
         settings=settings_without_paths(settings),
-        vocabulary=store.vocabulary.to_plain(),
+        vocabulary=vocabulary.to_plain(),
         data_digest=store.digest,
         tasks=tasks.names,
         classes=tasks.classes,

@@ -44,6 +44,12 @@ class Keeper:
         for worse in self._run.best()[BEST:]:
             remove(worse.path)
 
+    def adopt(self, path: Path) -> None:
+        """Let what a run goes on from be its newest checkpoint."""
+        if not self._run.last.exists() or not self._run.last.samefile(path):
+            self._keep_previous()
+            _link(path, self._run.last)
+
     def save_last(self) -> None:
         """Write the newest checkpoint; the one before it stays, and there is always a newest."""
         self._keep_previous()

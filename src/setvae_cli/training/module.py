@@ -143,6 +143,7 @@ class SetVAEModule(pl.LightningModule):
         if not self._good_step:
             for weight in self._weights:
                 weight.grad = None  # the optimizer passes over a weight without one
+        self.updating = True  # until the boundary behind this step
 
     def optimizer_step(
         self,
@@ -160,7 +161,6 @@ class SetVAEModule(pl.LightningModule):
             planned=self.header.planned_steps,
             first_planned=self.header.warm_up_steps,
         )
-        self.updating = True
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self._good_step:
             self._end_step(step + 1)
@@ -169,7 +169,6 @@ class SetVAEModule(pl.LightningModule):
             self.scalar_log.write(
                 step + 1, self.current_epoch + 1, {"skipped_steps": self.finite.skipped}
             )
-        self.updating = False
         if (step + 1) % LOG_EVERY == 0:
             self._log_window(step + 1, rate)
 
@@ -278,6 +277,7 @@ class SetVAEModule(pl.LightningModule):
             "window": self.window.state(),
             "logs": asdict(logs),
             "skipped": self.finite.skipped,
+            "batches": int(self.trainer.num_training_batches),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from setvae_cli.data.datamodule import EpochLoader
 from setvae_cli.numbers import count
 from setvae_cli.settings.command import TrainSettings
+from setvae_cli.training.position import Position
 from setvae_cli.training.schedules import planned_steps
 
 _log = logging.getLogger(__name__)
@@ -63,18 +65,28 @@ class Planned:
         return "" if budget is None or self.filled is None else self.filled.describe(budget)
 
 
-def plan_run(loader: EpochLoader, settings: TrainSettings) -> Planned:
+def plan_run(
+    loader: EpochLoader,
+    settings: TrainSettings,
+    *,
+    done: int = 0,
+    position: Position = Position(0, 0),  # noqa: B008 (it is frozen)
+) -> Planned:
     """Count the batches of every epoch, which are a pure function of the seed.
 
     Args:
         loader: Of training.
         settings: Of the command.
+        done: Of a resumed run, its optimizer steps so far, which other batches may have made.
+        position: Where it goes on.
     """
-    steps, epochs = planned_steps(
-        map(loader.batches, range(settings.optimizer.max_epochs)),
+    most = settings.optimizer.max_steps
+    left, epochs = planned_steps(
+        _batches_left(loader, settings.optimizer.max_epochs, position),
         settings.loader.gradient_accumulation_steps,
-        settings.optimizer.max_steps,
+        None if most is None else max(most - done, 0),
     )
+    steps, epochs = done + left, position.epoch + epochs
     if settings.loader.max_elements_per_batch is None:
         return Planned(steps, epochs, settings.loader.batch_size)
     filled = _filled(loader, epochs)
@@ -85,6 +97,11 @@ def plan_run(loader: EpochLoader, settings: TrainSettings) -> Planned:
             100 * filled.single,
         )
     return Planned(steps, epochs, max(1, round(filled.mean)), filled)
+
+
+def _batches_left(loader: EpochLoader, epochs: int, position: Position) -> Iterator[int]:
+    for epoch in range(position.epoch, epochs):
+        yield loader.batches(epoch) - (position.batch if epoch == position.epoch else 0)
 
 
 def _filled(loader: EpochLoader, epochs: int) -> Filled:

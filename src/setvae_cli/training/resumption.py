@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,18 @@ import numpy as np
 
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.files import sweep_orphans
+from setvae_cli.numbers import count
 from setvae_cli.runs import metrics_log
-from setvae_cli.runs.checkpoint import STATE, Header, check_finite
+from setvae_cli.runs.checkpoint import HEADER, STATE, Header
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import rebuild
 from setvae_cli.runs.resume import Chosen, choose, set_aside
 from setvae_cli.runs.settings_file import read_settings, write_settings
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
-from setvae_cli.training.changes import PLACES, Changes, check_data, compare
+from setvae_cli.training.changes import Changes, check_data, compare
 from setvae_cli.training.header import lasting_settings
+from setvae_cli.training.places import as_typed, check_there, from_here, is_place
 from setvae_cli.training.position import Position, counted
 from setvae_cli.training.scalars import LogState
 from setvae_cli.training.selection import Selection
@@ -38,12 +41,14 @@ class Resumption:
         saved: Settings that it was written with.
         settings: Settings from now on.
         changes: How they differ.
+        places: Where its data and folders lie, as `settings.yaml` keeps it.
     """
 
     chosen: Chosen
     saved: TrainSettings
     settings: TrainSettings
     changes: Changes
+    places: Mapping[str, Any]
 
     @property
     def run(self) -> RunFolder:
@@ -71,6 +76,15 @@ class Resumption:
         return Position(self.header.next_epoch or 0, self.header.next_batch or 0)
 
     @property
+    def place(self) -> str:
+        """Where in its epoch it was saved, such as "epoch 4, batch 212 of 438"."""
+        position, batches = self.saved_position, self.chosen.content.payload[STATE].get("batches")
+        if not position.batch:
+            return f"epoch {position.epoch} done"
+        most = f" of {count(batches)}" if batches else ""
+        return f"epoch {position.epoch + 1}, batch {count(position.batch)}{most}"
+
+    @property
     def logs(self) -> LogState:
         """Where its logs stood."""
         return LogState(**self.chosen.content.payload[STATE]["logs"])
@@ -96,6 +110,8 @@ class Resumption:
     def payload(self, position: Position) -> dict[str, Any]:
         """All of the checkpoint, with the trainer's counters at a position."""
         payload = dict(self.chosen.content.payload)
+        place = {"next_epoch": position.epoch, "next_batch": position.batch}
+        payload[HEADER] = {**payload[HEADER], **place}
         payload["loops"] = counted(payload["loops"], position)
         return payload
 
@@ -106,8 +122,9 @@ class Resumption:
         sweep_orphans(run.checkpoints)
         aside = set_aside(self.chosen)
         if aside is not None:
-            _log.warning("what does not belong to the run any more lies in %s now", aside.name)
-        write_settings(run.settings, lasting_settings(settings))
+            names = ", ".join(sorted(path.name for path in aside.iterdir()))
+            _log.warning("set aside in %s: %s", os.path.relpath(aside, run.path), names)
+        write_settings(run.settings, {**lasting_settings(settings), **self.places})
         return run
 
 
@@ -124,11 +141,14 @@ def prepare(path: Path, given: Mapping[str, Any]) -> Resumption:
     """
     chosen = choose(path)
     content = chosen.content
-    check_finite(content.payload["state_dict"], content.path)
     rebuild(content.header, content.weights(), content.path)  # refuses what does not fit together
-    saved = TrainSettings.from_flat({**_places(chosen.run), **chosen.content.header.settings})
+    typed = _places(chosen.run)
+    places = from_here(chosen.run, typed)
+    saved = TrainSettings.from_flat({**places, **content.header.settings})
     settings = TrainSettings.from_flat({**saved.to_flat(), **given})
-    return Resumption(chosen, saved, settings, compare(saved, settings))
+    changes = compare(saved, settings)
+    check_there(settings.data)
+    return Resumption(chosen, saved, settings, changes, as_typed(chosen.run, typed, given))
 
 
 def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:
@@ -154,8 +174,5 @@ def _is_measured(resumption: Resumption) -> bool:
 def _places(run: RunFolder) -> dict[str, Any]:
     """Paths of a run, which its checkpoints do not hold."""
     fields = TrainSettings.fields()
-    return {
-        name: value
-        for name, value in read_settings(run.settings).items()
-        if name in PLACES or fields[name].type is Path
-    }
+    settings = read_settings(run.settings)
+    return {name: value for name, value in settings.items() if name in fields and is_place(name)}

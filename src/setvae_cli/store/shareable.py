@@ -1,0 +1,43 @@
+"""Codes that a model may know by name: none that says what only a few subjects have.
+
+A text attribute such as ward or diagnosis becomes the codes `ward=B2`, `diagnosis=...`. Names of
+codes stand in every checkpoint, and a text that few have, a free one above all, tells who they are.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from setvae_cli.sources.columns import is_text
+from setvae_cli.store.format import ATTRIBUTE
+from setvae_cli.store.reader import Store
+from setvae_cli.store.vocabulary import Vocabulary
+
+FEWEST = 10  # training subjects who share a text
+_log = logging.getLogger(__name__)
+
+
+def shareable_vocabulary(store: Store) -> Vocabulary:
+    """The store's vocabulary without texts of attributes that under ten training subjects have.
+
+    Their events are left out of batches, as those of codes that training never saw.
+    """
+    known = store.vocabulary
+    texts = tuple(
+        f"{field.name.removeprefix(ATTRIBUTE)}="
+        for field in store.rows.schema
+        if field.name.startswith(ATTRIBUTE) and is_text(field.type)
+    )
+    free = np.array([name.startswith(texts) for name in known.codes], dtype=bool)
+    rare = free & (known.counts < FEWEST)
+    if not rare.any():
+        return known
+    _log.warning(
+        "%d texts of attributes that fewer than %d training subjects have are left out of the "
+        "model, which would name them",
+        rare.sum(),
+        FEWEST,
+    )
+    return known.take(np.flatnonzero(~rare))
