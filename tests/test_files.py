@@ -95,6 +95,18 @@ def test_temporaries_of_killed_processes_are_swept_and_living_ones_stay(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_temporary_of_another_container_on_this_host_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = 2**22 + 1  # no process has this number, there another may
+    temporary = tmp_path / f".tmp-{files._machine()}-{gone}-0"
+    temporary.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", lambda _: "pid:[1]")
+        assert files.sweep_orphans(tmp_path) == 0
+    assert files.sweep_orphans(tmp_path) == 1
+
+
 def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="stands where a folder"):

@@ -306,7 +306,11 @@ def _is_alive(pid: int) -> bool:
 
 
 def _machine() -> str:
-    return checksum_bytes(platform.node().encode())
+    """Where a process number means this process: a host, or a container on it."""
+    place = platform.node()
+    with suppress(OSError):  # only Linux has it
+        place += os.readlink("/proc/self/ns/pid")
+    return checksum_bytes(place.encode())
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

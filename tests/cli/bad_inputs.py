@@ -214,7 +214,7 @@ def left_behind(folder: Path) -> list[str]:
         for path in found
         if path.name.startswith((".tmp-", "version_"))
         or path.parts[0] == "store"
-        or (path.parent.name == ".cache" and path not in whole)
+        or (path.parent.name == ".cache" and path not in whole and path.suffix != ".json")
     ]
 
 

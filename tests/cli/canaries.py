@@ -38,7 +38,6 @@ DOUBLES = {struct.pack(f, x) for f in ("<d", ">d") for x in NUMBERS} | {
     struct.pack("<q", x) for x in IDS
 }
 SINGLES = {struct.pack("<f", x) for x in NUMBERS} | {struct.pack("<i", x) for x in IDS}
-PRODUCTS = ("store", ".cache")  # what a person asked for may hold ids and values
 
 
 def events(*, text_ids: bool = False) -> dict[str, list[Any]]:
@@ -110,14 +109,18 @@ def leaks(folder: Path, inputs: set[Path]) -> list[str]:
     """Every canary in what stands below a folder but was not there before, data products aside."""
     found = []
     for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder).parts
-        if path in inputs or not path.is_file() or any(part in PRODUCTS for part in below):
+        if path in inputs or not path.is_file() or is_product(path.relative_to(folder)):
             continue
         for name, content in pieces(path):
             tensor = bool(re.search(r":.*/data/\d+$", name))
             bad = tensor_hits(content) if tensor else hits(content)
             found += [f"{path.relative_to(folder)} ({name}): {one}" for one in bad]
     return found
+
+
+def is_product(path: Path) -> bool:
+    """Whether a file is of a store, named or in the cache: these may hold ids and values."""
+    return "store" in path.parts[:-1] or ".cache" in path.parts[:-2]
 
 
 def tensor_hits(content: bytes) -> list[str]:

@@ -55,7 +55,7 @@ def test_json_is_the_result_alone(here, run: RunFolder, tmp_path: Path) -> None:
         (["--out", "outputs"], r"outputs: exists already and is never overwritten; .*"),
         (["nowhere.ckpt"], r"nowhere\.ckpt: no such file .*"),
         (["--output-dir", "elsewhere"], r"elsewhere: holds no run; name one, .*"),
-        (["outputs"], r"outputs: holds no checkpoint; .*"),
+        (["outputs"], r"outputs: is no run: it has no folder of checkpoints; .*"),
         (["a.ckpt", "--checkpoint", "b.ckpt"], r"--checkpoint: is given beside RUN_OR_CKPT; .*"),
         (["notes.txt"], r"notes\.txt: is no checkpoint; .*"),
     ],

@@ -1,16 +1,20 @@
 """Checkpoints hold no code, are written whole or not at all, and say what is wrong with them."""
 
 import io
+import math
 import os
 import pickle
 import random
+import resource
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
+from tests.faults.children import run_child
 
 from setvae_cli.errors import InputError, RunError
-from setvae_cli.runs.checkpoint import FORMAT_VERSION, is_intact, read, save
+from setvae_cli.runs.checkpoint import FORMAT_VERSION, check_finite, is_intact, read, save
 
 
 def payload(**header):
@@ -56,6 +60,57 @@ def test_it_opens_with_weights_only(checkpoint):
     assert torch.load(checkpoint, weights_only=True)["epoch"] == 3
 
 
+def test_what_tensors_share_is_written_for_each_of_them_and_no_more(tmp_path):
+    pool = torch.arange(100_000.0)
+    shared = {"a": pool[:4], "b": pool[:4], "c": (whole := torch.ones(4)), "d": whole}
+    save(tmp_path / "x.ckpt", {**payload(), "shared": shared})
+    found = read(tmp_path / "x.ckpt").payload["shared"]
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        name: tensor.tolist() for name, tensor in shared.items()
+    }
+    assert len({tensor.untyped_storage().data_ptr() for tensor in found.values()}) == 4
+    assert (tmp_path / "x.ckpt").stat().st_size < pool.nbytes / 10
+
+
+@pytest.fixture
+def weights():
+    return {"model.weight": torch.ones(64 << 20)}  # 256 MB
+
+
+def test_saving_takes_no_memory_beside_the_payload(tmp_path, weights):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + weights["model.weight"].nbytes // 2
+
+    def work():
+        torch.set_num_threads(1)  # a forked child has none of its parent's others
+        save(tmp_path / "x.ckpt", {**payload(), "state_dict": weights})
+
+    ended = run_child(work, tmp_path / "stderr", limits={resource.RLIMIT_AS: most})
+    assert (ended.code, ended.error) == (0, "")
+
+
+def test_a_mapped_checkpoint_takes_no_memory(tmp_path, weights):
+    save(tmp_path / "x.ckpt", {**payload(), "state_dict": weights})
+    before = own_memory()
+    content = read(tmp_path / "x.ckpt", mapped=True)
+    check_finite(content.weights(), tmp_path)
+    assert torch.equal(content.weights()["weight"], weights["model.weight"])
+    assert own_memory() - before < weights["model.weight"].nbytes // 2
+
+
+def own_memory():
+    """Memory of this process that no file backs, bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_are_finite_also_where_their_sum_is_not(tmp_path, value):
+    check_finite({"w": torch.full((9,), 3e38)}, tmp_path)
+    with pytest.raises(InputError, match="weight w is not finite"):
+        check_finite({"v": torch.ones(3), "w": torch.tensor([1.0, value, 3e38])}, tmp_path)
+
+
 @pytest.mark.parametrize("value", [os.PathLike, object(), {1.5: 2}, {"a": {2, 3}}, torch.float32])
 def test_what_is_not_plain_is_never_written(tmp_path, value):
     with pytest.raises(TypeError, match="a checkpoint cannot hold"):
@@ -78,7 +133,8 @@ def test_a_disk_that_fills_up_leaves_the_old_checkpoint(checkpoint, monkeypatch,
     assert [path.name for path in checkpoint.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_no_flipped_bit_goes_unnoticed(checkpoint):
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_flipped_bit_goes_unnoticed(checkpoint, mapped):
     data, expected = checkpoint.read_bytes(), read(checkpoint).payload
     generator = random.Random(0)
     for _ in range(200):
@@ -86,7 +142,7 @@ def test_no_flipped_bit_goes_unnoticed(checkpoint):
         flipped[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
         checkpoint.write_bytes(bytes(flipped))
         try:
-            found = read(checkpoint).payload
+            found = read(checkpoint, mapped=mapped).payload
         except InputError:
             continue
         assert found["setvae"] == expected["setvae"]

@@ -91,9 +91,11 @@ def test_any_text_survives_printing(text: str) -> None:
         ({"split_fractions": "0.5,0.5"}, r"^--split-fractions: takes 3 values, got 0.5,0.5$"),
         ({"split_fractions": "0.5,0.2,0.2"}, r"^--split-fractions: .* sum to 1$"),
         ({"preset": "huge"}, r"^--preset: must be one of tiny, base, original, got huge$"),
-        ({"devices": "2"}, r"^--devices: this version trains on one device of one machine"),
-        ({"num_nodes": "2"}, r"^--num-nodes: this version trains on one device of one machine"),
-        ({"strategy": "ddp"}, r"^--strategy: this version trains on one device"),
+        ({"devices": "0"}, r"^--devices: must be at least 1, or auto$"),
+        ({"devices": "two"}, r"^--devices: must be a whole number, got two$"),
+        ({"num_nodes": "0"}, r"^--num-nodes: must be at least 1, got 0$"),
+        ({"strategy": "fsdp"}, r"^--strategy: fsdp would shard the weights, .*; use ddp$"),
+        ({"strategy": "dp"}, r"^--strategy: must be one of auto, ddp, fsdp, got dp$"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_was_expected(options, message: str) -> None:

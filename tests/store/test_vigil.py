@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from setvae_cli.errors import DataError
+from setvae_cli.store import vigil as vigils
 from setvae_cli.store import writer
 from setvae_cli.store.reader import Store
 from setvae_cli.store.remembered import recall
 from setvae_cli.store.vigil import Vigil, read_blocks
+from tests.faults.limits import within
 from tests.tiny import cohort, write
 
 
@@ -131,6 +133,15 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(store: Store) -> None:
     replaced = pytest.raises(DataError, match="was replaced while it was read")
     with Vigil(store, None, read=read) as vigil, replaced:
         vigil.finish()
+
+
+def test_at_the_end_of_a_run_nothing_is_slowed_down_any_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vigils, "BLOCK", 64)
+    monkeypatch.setattr(vigils, "PAUSE", 3600.0)
+    with within(60):
+        assert verified(store, None) == names(store)
 
 
 def test_closing_ends_it_in_the_middle_of_a_file_and_keeps_what_is_verified(

@@ -49,7 +49,7 @@ def run(settings: ExportSettings, output: Output) -> None:
     from setvae_cli.runs.checkpoint import read
     from setvae_cli.runs.export import export
 
-    facts = describe(settings.out, export(read(path), settings.out))
+    facts = describe(settings.out, export(read(path, mapped=True), settings.out))
     output.result(table(facts), facts)
     output.say()
     for line in textwrap.wrap(CAUTION, WIDTH):

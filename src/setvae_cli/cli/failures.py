@@ -115,6 +115,8 @@ def describe(error: BaseException) -> tuple[int, str | None]:
             return 1, "memory ran out; use a smaller --batch-size, or fewer --workers"
         case OSError():
             return 1, _os_sentence(error)
+        case RuntimeError() if str(error).startswith("DataLoader worker"):
+            return 1, _worker_sentence(str(error))
         case _ if type(error).__name__ == "OutOfMemoryError":
             return 1, "the GPU's memory ran out; use a smaller --batch-size"
         case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
@@ -161,6 +163,12 @@ def _os_sentence(error: OSError) -> str:
     place = f"{Path(os.fsdecode(error.filename)).name}: " if error.filename else ""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return f"{place}{reason}; free some space or name another folder" if full else place + reason
+
+
+def _worker_sentence(told: str) -> str:
+    if "shared memory" in told or "Bus error" in told:
+        return "a loader worker found too little room in /dev/shm; use --num-workers 0"
+    return "a loader worker was killed, by the system when memory ran out; use fewer --num-workers"
 
 
 def _kind_and_place(error: BaseException) -> str:

@@ -26,4 +26,4 @@ def forget_launcher(environment: MutableMapping[str, str]) -> str | None:
     if not found:
         return None
     verb = "is" if len(found) == 1 else "are"
-    return f"{', '.join(found)} {verb} set and ignored: one device trains alone"
+    return f"{', '.join(found)} {verb} set and ignored: no launcher started this process"

@@ -30,6 +30,9 @@ def named_checkpoint(given: str | None, output_dir: Path, output: Output) -> Pat
     if given is not None and not os.path.isdir(given):
         return Path(given)
     run = RunFolder(Path(given)) if given is not None else _latest(output_dir)
+    if not run.checkpoints.is_dir():
+        what, mend = "is no run: it has no folder of checkpoints", "name a run's folder"
+        raise InputError(what, where=str(run.path), mend=mend)
     checkpoint = run.best_or_last()
     output.facts(
         [

@@ -42,7 +42,8 @@ class PanelCommand(TyperCommand):
             if record:
                 panel = getattr(parameter, "rich_help_panel", None) or OUTPUT
                 name, told = record
-                panels.setdefault(panel, []).append((name.removesuffix(" <str>"), told))
+                name = name.removesuffix(" <str>").removesuffix(" <list[str]>")
+                panels.setdefault(panel, []).append((name, told))
         for title, rows in panels.items():
             with formatter.section(title):
                 formatter.write_dl(rows)

@@ -58,6 +58,10 @@ class Output:
         self._last_plain = clock()
         self._spaced = True  # nothing was said yet, or the last line was empty
 
+    def hush(self) -> None:
+        """Say nothing from now on."""
+        self._quiet = True
+
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Say what is being done, on stderr."""
         if not self._quiet:

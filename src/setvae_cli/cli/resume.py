@@ -11,6 +11,7 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.output import Output
+from setvae_cli.cli.processes import follows, resumed_devices
 from setvae_cli.cli.slurm import requeued_when_asked
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.settings.command import ResumeSettings, TrainSettings
@@ -30,19 +31,24 @@ def register(app: typer.Typer) -> None:
 def run(settings: ResumeSettings, output: Output) -> None:
     """Go on with a run, in its folder, from its newest checkpoint that verifies.
 
-    RUN_OR_CKPT is a run's folder, or a checkpoint in it; nothing: the latest run. Options replace
-    the run's settings from now on: epochs, batch size, learning rate, precision, devices, workers,
-    weights of the loss. The model, the data and the seed of a run are fixed.
+    RUN_OR_CKPT is a run's folder, or a checkpoint in it; nothing: the latest run. A run that goes
+    on, also in the middle of an epoch, ends as one that was never stopped.
+
+    Options replace the run's settings from now on: epochs, batches, learning rate, weights of the
+    loss, precision, devices, workers. What is left out stays as the run has it, whatever default
+    stands in brackets. The model, the data and the seed of a run are fixed.
     """
     if settings.run_or_ckpt and settings.checkpoint:
         raise SettingsError("is given beside RUN_OR_CKPT", where="--checkpoint", mend="keep one")
-    named = settings.run_or_ckpt or settings.checkpoint
+    if follows(settings, output, resumes=True):
+        return
+    named = settings.run_or_ckpt or settings.checkpoint or settings.resume_from_checkpoint
     path = Path(named) if named else latest_run(settings, output)
     go_on(path, settings, output)
 
 
 def latest_run(settings: TrainSettings, output: Output) -> Path:
-    """The latest run below the output folder, which is named.
+    """The latest run below the output folder, of the name given if any; it is said which.
 
     Raises:
         InputError: There is none.
@@ -50,7 +56,7 @@ def latest_run(settings: TrainSettings, output: Output) -> Path:
     from setvae_cli.cli.precompute import shown
     from setvae_cli.runs.folder import latest
 
-    found = latest(settings.run.output_dir)
+    found = latest(settings.run.output_dir, settings.given().get("name", "*"))
     if found is None:
         where = str(settings.run.output_dir)
         raise InputError("holds no run", where=where, mend="name one, or see setvae train --help")
@@ -74,7 +80,9 @@ def go_on(path: Path, settings: TrainSettings, output: Output) -> None:
 def _replacing(settings: TrainSettings) -> dict[str, Any]:
     """What the person gave, without what only says which run is meant."""
     meant = ("run_or_ckpt", "checkpoint", "resume", "resume_from_checkpoint", "output_dir", "name")
-    return {name: value for name, value in settings.given().items() if name not in meant}
+    given = {name: value for name, value in settings.given().items() if name not in meant}
+    devices = resumed_devices(settings)
+    return given if devices is None else {**given, "devices": devices}
 
 
 def heading(resumption: Resumption) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -12,8 +11,8 @@ import typer
 
 from setvae_cli import numbers
 from setvae_cli.cli import options
-from setvae_cli.cli.leftovers import forget_launcher
 from setvae_cli.cli.output import Output
+from setvae_cli.cli.processes import counted_devices, follows, team_of
 from setvae_cli.cli.slurm import requeued_when_asked
 from setvae_cli.errors import SettingsError, placed
 from setvae_cli.settings.command import TrainSettings
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from setvae_cli.evaluation.measures import LevelPosterior, Metric
     from setvae_cli.training.records import Progress, Result, Validated
     from setvae_cli.training.resumption import Resumption
+    from setvae_cli.training.team import Team
 
 SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy"}
 LEFT_WIDTH = 32
@@ -42,6 +42,9 @@ def run(settings: TrainSettings, output: Output) -> None:
     if settings.resume == "auto" and settings.resume_from_checkpoint:
         what = "is given together with --resume auto"
         raise SettingsError(what, where="--resume-from-checkpoint", mend="keep one of them")
+    resumes = settings.resume == "auto" or settings.resume_from_checkpoint is not None
+    if follows(settings, output, resumes=resumes):
+        return
     started = settings.resume_from_checkpoint or _started(settings)
     if started:
         from setvae_cli.cli.resume import go_on
@@ -69,15 +72,14 @@ def _started(settings: TrainSettings) -> Path | None:
 def train(settings: TrainSettings, output: Output, resumption: Resumption | None = None) -> None:
     """Train, or go on training, and show the closing table."""
     options.check_workers("--num-workers", settings.loader.num_workers)
-    alone = settings.run.devices == settings.run.num_nodes == 1
-    if alone and (leftovers := forget_launcher(os.environ)):
-        output.warn(leftovers)
+    settings = settings.with_devices(counted_devices(settings))
+    team = team_of(settings, output)
     if settings.loader.use_dynamic_padding:
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
         output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
     with requeued_when_asked(settings.run.requeue, output):
-        result = _fit(settings, output, resumption)
+        result = _fit(settings, output, resumption, team)
     if result is None:
         assert resumption is not None
         steps = numbers.count(resumption.step)
@@ -87,7 +89,9 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
     output.next(f"tensorboard --logdir {settings.run.log_dir or result.run}")
 
 
-def _fit(settings: TrainSettings, output: Output, resumption: Resumption | None) -> Result | None:
+def _fit(
+    settings: TrainSettings, output: Output, resumption: Resumption | None, team: Team | None
+) -> Result | None:
     from setvae_cli.cli.precompute import store_to_train_on
 
     store = store_to_train_on(settings, output)
@@ -96,7 +100,7 @@ def _fit(settings: TrainSettings, output: Output, resumption: Resumption | None)
     if resumption:
         resumption.check(store)
     with placed(settings.data):
-        return fit(settings, store, TrainingView(settings, output), resumption)
+        return fit(settings, store, TrainingView(settings, output), resumption, team)
 
 
 class TrainingView:

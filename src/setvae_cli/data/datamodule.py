@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.gather import Truncate
-from setvae_cli.data.sampler import EpochSampler
+from setvae_cli.data.sampler import EpochSampler, check_ranks
 from setvae_cli.data.signals import ignore_signals, signals_wait
 from setvae_cli.errors import InputError
 from setvae_cli.settings.run import LoaderSettings
@@ -116,6 +116,10 @@ class EpochLoader(DataLoader[SetBatch]):
         """Subjects of each micro-batch of an epoch, of all ranks."""
         return self._batches.cut(epoch).subjects
 
+    def ends(self, epoch: int) -> NDArray[np.int64]:
+        """Subjects up to the end of each global batch of an epoch."""
+        return self._batches.ends(epoch)
+
     def _next(self) -> tuple[int, int]:
         if self.position >= self.batches(self.epoch):
             return self.epoch + 1, 0
@@ -165,6 +169,7 @@ class SetDataModule(pl.LightningDataModule):
         for name in ("train", "validation"):
             if not len(rows[name]):
                 raise InputError(f"the {name} split is empty", where=str(store.path))
+            check_ranks(len(rows[name]), world, f" of the {name} split")
 
         def dataset(name: str, hide: float) -> SetDataset:
             return SetDataset(
@@ -204,8 +209,8 @@ class SetDataModule(pl.LightningDataModule):
         return self._validation_loader
 
     def test_dataloader(self) -> EpochLoader:
-        """Batches in the order of the rows."""
-        return self._loader(self.test, shuffle=False)
+        """Batches in the order of the rows, all of them on every rank that asks."""
+        return self._loader(self.test, shuffle=False, ranks=(0, 1))
 
     @cached_property
     def _train_loader(self) -> EpochLoader:
@@ -234,19 +239,28 @@ class SetDataModule(pl.LightningDataModule):
         if sizes[0].sum() <= budget:
             _log.warning("a batch holds the whole training split of %d", len(self.train))
 
-    def subjects_before(self, settings: LoaderSettings, epoch: int, batches: int) -> int:
-        """Subjects of the first micro-batches of an epoch, when it is cut by other settings."""
-        cut = self._sampler(self.train, settings, shuffle=True).cut(epoch)
-        return int(cut.ends[batches * self._ranks[1]])
+    def subjects_before(
+        self, settings: LoaderSettings, epoch: int, batches: int, *, world: int = 1
+    ) -> int:
+        """Subjects of the first global batches of an epoch that other settings and ranks cut."""
+        cut = self._sampler(self.train, settings, shuffle=True, ranks=(0, world))
+        return int(cut.ends(epoch)[batches - 1]) if batches else 0
 
-    def _loader(self, dataset: SetDataset, *, shuffle: bool) -> EpochLoader:
+    def _loader(
+        self, dataset: SetDataset, *, shuffle: bool, ranks: tuple[int, int] | None = None
+    ) -> EpochLoader:
         settings = self._settings
-        batches = self._sampler(dataset, settings, shuffle=shuffle)
+        batches = self._sampler(dataset, settings, shuffle=shuffle, ranks=ranks or self._ranks)
         pin = torch.cuda.is_available() if settings.pin_memory is None else settings.pin_memory
         return EpochLoader(dataset, batches, num_workers=settings.num_workers or 0, pin_memory=pin)
 
     def _sampler(
-        self, dataset: SetDataset, settings: LoaderSettings, *, shuffle: bool
+        self,
+        dataset: SetDataset,
+        settings: LoaderSettings,
+        *,
+        shuffle: bool,
+        ranks: tuple[int, int],
     ) -> EpochSampler:
         return EpochSampler(
             dataset.n_elements,
@@ -257,8 +271,8 @@ class SetDataModule(pl.LightningDataModule):
             seed=self._seed,
             shuffle=shuffle,
             batching=settings.batching,
-            rank=self._ranks[0],
-            world=self._ranks[1],
+            rank=ranks[0],
+            world=ranks[1],
         )
 
 

@@ -101,11 +101,7 @@ class EpochSampler(Sampler[BatchRequest]):
         Raises:
             InputError: There are fewer subjects than ranks.
         """
-        if len(n_elements) < world:
-            raise InputError(
-                f"{len(n_elements)} subjects cannot be shared by {world} devices",
-                mend="use fewer --devices",
-            )
+        check_ranks(len(n_elements), world)
         self.epoch = self.start = 0
         self._n_elements, self._labelled = np.asarray(n_elements), np.asarray(labelled)
         self._batch_size, self._accumulation = batch_size, accumulation
@@ -142,6 +138,10 @@ class EpochSampler(Sampler[BatchRequest]):
         if epoch not in self._batches:
             self._batches[epoch] = (len(self.cut(epoch).ends) - 1) // self._world
         return self._batches[epoch]
+
+    def ends(self, epoch: int) -> NDArray[np.int64]:
+        """Subjects up to the end of each global batch of an epoch."""
+        return self.cut(epoch).ends[self._world :: self._world]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """All positions, in the order of an epoch."""
@@ -198,6 +198,19 @@ class EpochSampler(Sampler[BatchRequest]):
         rest = np.array_split(np.arange(last, n), self._world)
         sizes = [len(part) for part in rest]
         return np.concatenate((np.arange(0, last, self._batch_size), last + _starts(sizes)))
+
+
+def check_ranks(subjects: int, world: int, of_what: str = "") -> None:
+    """Make sure that every rank has a subject.
+
+    Raises:
+        InputError: There are fewer subjects than ranks.
+    """
+    if subjects < world:
+        raise InputError(
+            f"{subjects} subjects{of_what} cannot be shared by {world} devices",
+            mend="use fewer --devices",
+        )
 
 
 def fill(sizes: Array, budget: int) -> NDArray[np.int64]:

@@ -6,9 +6,9 @@ Nothing is read from the device before `finish`, except sizes that the loader kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from setvae_cli.settings.objective import ObjectiveSettings
 
 @dataclass(frozen=True)
 class Swept:
-    """What a pass over a split found, subjects in the order of the pass.
+    """What a pass over a split found, subjects in the order of their rows.
 
     Attributes:
         rows: [subjects] row numbers.
@@ -78,12 +78,18 @@ class Sweep:
         if self._stream is not None:
             self._stream.update(output.posteriors, output.priors)
 
-    def finish(self, weights: Weights, sets_per_subject: float) -> Swept:
+    def finish(
+        self,
+        weights: Weights,
+        sets_per_subject: float,
+        gather: Callable[[Tensor], Tensor] = lambda mine: mine,
+    ) -> Swept:
         """Close the pass.
 
         Args:
             weights: Weights of the loss terms.
             sets_per_subject: Mean sets a subject in training, as in the training loss.
+            gather: Joins the rows of all processes that share the pass.
 
         Raises:
             ValueError: No batch was added.
@@ -91,10 +97,12 @@ class Sweep:
         if self._batch is None:
             raise ValueError("a pass needs at least one batch")
         rows, logits, labels, mask = (
-            torch.cat(column).cpu() for column in zip(*self._columns, strict=True)
+            gather(torch.cat(column).cpu()) for column in zip(*self._columns, strict=True)
         )
+        order = rows.argsort()
+        rows, logits, labels, mask = rows[order], logits[order], labels[order], mask[order]
         labelled = mask[:, : len(self._classes)].sum(dim=0).tolist()
-        terms = _sum(self._terms)
+        terms = _sum_of_all(_sum(self._terms), gather)
         plan = replace(self._batch.plan, step_subjects=len(rows), step_labelled=tuple(labelled))
         whole = replace(self._batch, plan=plan)
         loss = total(terms, weights, whole, sets_per_subject)
@@ -160,4 +168,23 @@ def _sum(terms: list[LossTerms]) -> LossTerms:
         subjects=sum(t.subjects for t in terms),
         sets=sum(t.sets for t in terms),
         elements=sum(t.elements for t in terms),
+    )
+
+
+def _sum_of_all(terms: LossTerms, gather: Callable[[Tensor], Tensor]) -> LossTerms:
+    """The sums of all processes, added in their order."""
+    names = [field.name for field in fields(LossTerms)]
+    values = [torch.as_tensor(getattr(terms, name)).cpu().double() for name in names]
+    mine = torch.cat([value.reshape(-1) for value in values])
+    summed = gather(mine[None]).sum(dim=0).split([value.numel() for value in values])
+    whole = dict(zip(names, summed, strict=True))
+    return LossTerms(
+        recon=whole["recon"][0],
+        kl=whole["kl"],
+        kl_objective=whole["kl_objective"],
+        pred=whole["pred"],
+        regularizer=whole["regularizer"][0],
+        subjects=int(whole["subjects"]),
+        sets=int(whole["sets"]),
+        elements=int(whole["elements"]),
     )

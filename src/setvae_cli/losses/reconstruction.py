@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from setvae_cli.data.batch import Rectangles, SetBatch
 from setvae_cli.data.noise import counter_uniform
-from setvae_cli.nn.decoders import DENSE_CODES, QueryDecoder
-from setvae_cli.nn.ragged import to_rectangles
+from setvae_cli.nn.decoders import DENSE_CODES, ChamferDecoder, QueryDecoder
+from setvae_cli.nn.ragged import segment_sum, to_rectangles
 
 NEGATIVES = 256
 SMALLEST_SIGMA = 0.1
@@ -47,7 +47,40 @@ def query_nll(
         first = _first_of_code(keys, sets, decoder.codes)
         absent = _all_softplus(decoder, state, batch, noise_seed)
         presence, values = absent - (numbers[:, 0] * first).sum(), numbers[:, 1:]
-    return presence + _value_nll(decoder, state, batch, values)
+    return presence + _value_nll(decoder, state, batch, values).sum()
+
+
+def recon_by_set(
+    decoder: QueryDecoder | ChamferDecoder,
+    decoded: Tensor,
+    elements: Float[Tensor, "elements dim"] | None,
+    batch: SetBatch,
+) -> Float[Tensor, "sets"]:
+    """Reconstruction of each set, exact: their sum is `query_nll` without a seed, or `chamfer`.
+
+    Args:
+        decoder, decoded, elements: As of the model and its output.
+        batch: The targets.
+    """
+    plan = batch.plan
+    if isinstance(decoder, ChamferDecoder):
+        assert elements is not None
+        assert plan.by_set is not None
+        return torch.cat(_chamfer(decoded, elements, plan.by_set)).index_select(
+            0, plan.by_set.group_inverse
+        )
+    keys, sets, codes = batch.keys.long(), plan.element_set, decoder.codes
+    logits = _full(decoder.heads.all(decoded, 0, 1))
+    if codes <= DENSE_CODES:
+        numbers = decoder.heads.all(decoded, 1, 3).view(-1, 2)
+        numbers = numbers.index_select(0, sets * codes + keys)
+    else:
+        numbers = decoder.heads.at(decoded, sets, keys)[:, 1:]
+    present = logits.view(-1).index_select(0, sets * codes + keys)
+    present = present * _first_of_code(keys, sets, codes)
+    each = _value_nll(decoder, decoded, batch, _full(numbers)) - present
+    absent = functional.softplus(logits).sum(-1)
+    return absent + segment_sum(each[:, None], sets, plan.sets)[:, 0]
 
 
 def _full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -67,8 +100,8 @@ def _presence_nll(
 
 def _value_nll(
     decoder: QueryDecoder, state: Tensor, batch: SetBatch, numbers: Float[Tensor, "elements 2"]
-) -> Float[Tensor, ""]:
-    """Density of every value given its code, from a location and a raw scale."""
+) -> Float[Tensor, "elements"]:
+    """Density of every value given its code, from a location and a raw scale; 0 without one."""
     keys, values = batch.keys.long(), batch.values
     mean, scale = numbers.t().contiguous()  # functions of every other number are slow
     sigma = SMALLEST_SIGMA + functional.softplus(scale)
@@ -84,7 +117,7 @@ def _value_nll(
             state, batch.plan.element_set, keys, values
         )
         nll = torch.where(is_category, -log_p, nll)
-    return torch.where(batch.value_mask, nll, 0.0).sum()
+    return torch.where(batch.value_mask, nll, 0.0)
 
 
 def _first_of_code(
@@ -123,17 +156,25 @@ def chamfer(
     For vectors, unit directions and magnitudes: the mean squared distance to the nearest, from
     both sides. These are distances, not nats; the target carries no gradient.
     """
-    made, target = _full(made), _full(target.detach())
-    total = made.new_zeros(())
+    return torch.stack([rows.sum() for rows in _chamfer(made, target, by_set)]).sum()
+
+
+def _chamfer(
+    made: Float[Tensor, "elements dim"],
+    target: Float[Tensor, "elements dim"],
+    by_set: Rectangles,
+) -> list[Float[Tensor, "_rows"]]:
+    """The distances of each set, bucket by bucket."""
+    made, target, found = _full(made), _full(target.detach()), []
     with torch.autocast(made.device.type, enabled=False):  # a product less norms would cancel
         parts = zip(to_rectangles(made, by_set), to_rectangles(target, by_set), strict=True)
         for bucket, (a, b) in zip(by_set.buckets, parts, strict=True):
             vectors = _squared_distances(a, b)
             directions = _squared_distances(_unit(a), _unit(b))
             lengths = (_length(a) - _length(b).transpose(1, 2)).square()
-            for distances in (vectors, directions, lengths):
-                total = total + _nearest(distances, bucket.mask)
-    return total
+            nearest = [_nearest(each, bucket.mask) for each in (vectors, directions, lengths)]
+            found.append(torch.stack(nearest).sum(0))
+    return found
 
 
 def _length(x: Float[Tensor, "rows width dim"]) -> Float[Tensor, "rows width 1"]:
@@ -152,10 +193,10 @@ def _squared_distances(a: Tensor, b: Tensor) -> Float[Tensor, "rows width width"
 
 def _nearest(
     distances: Float[Tensor, "rows width width"], mask: Bool[Tensor, "rows width"] | None
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, "rows"]:
     if mask is None:
-        return distances.amin(2).mean(1).sum() + distances.amin(1).mean(1).sum()
+        return distances.amin(2).mean(1) + distances.amin(1).mean(1)
     size = mask.sum(1)
     forth = distances.masked_fill(~mask[:, None, :], torch.inf).amin(2).masked_fill(~mask, 0)
     back = distances.masked_fill(~mask[:, :, None], torch.inf).amin(1).masked_fill(~mask, 0)
-    return ((forth.sum(1) + back.sum(1)) / size).sum()
+    return (forth.sum(1) + back.sum(1)) / size

@@ -47,6 +47,8 @@ class Output:
         priors: The priors they are measured against, lowest level first.
         decoded: The decoder's state of each set (query), or made elements (chamfer).
         elements: Element vectors, where the decoder is compared with them; no gradient.
+        summary: What the set encoder says of each set, before latents.
+        past: h_{t-1}, where a prior or the decoder is given it.
     """
 
     logits: Float[Tensor, "subjects classes"]
@@ -56,11 +58,28 @@ class Output:
     priors: tuple[DiagGaussian, ...]
     decoded: Tensor
     elements: Float[Tensor, "elements dim"] | None
+    summary: Float[Tensor, "sets dim"]
+    past: Float[Tensor, "sets dim"] | None
 
     @property
     def posteriors(self) -> tuple[DiagGaussian, ...]:
         """q of every level, lowest first."""
         return self.latents.posteriors
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What follows from latents.
+
+    Attributes:
+        states: h_t.
+        past: h_{t-1}, where a prior or the decoder is given it.
+        decoded: As in `Output`.
+    """
+
+    states: Float[Tensor, "sets dim"]
+    past: Float[Tensor, "sets dim"] | None
+    decoded: Tensor
 
 
 class SeqSetVAE(nn.Module):
@@ -142,19 +161,11 @@ class SeqSetVAE(nn.Module):
         Returns:
             The output, in packed order.
         """
-        plan = batch.plan
         located = self.knots(batch.keys, batch.values)
         elements, summaries = self._summaries(batch, located)
         latents = self.latents(summaries, self._noise(batch, noise_seed))
-        token = latents.context if self.bottleneck else summaries[-1] + latents.context
-        token = token + self.time(batch.positions, batch.set_sizes, plan)
-        states = self.history(token, plan.by_subject)
-        past = None if self.past is None else self.past(states, plan.subject_start)
-        condition = self._condition(latents, states, past)
-        if isinstance(self.decoder, QueryDecoder):
-            decoded = self.decoder(condition)
-        else:
-            decoded = self.decoder(condition, plan)
+        remembered = self.remember(batch, summaries[-1], latents)
+        states, past = remembered.states, remembered.past
         embedding = self.head.embedding(self._joined(batch, located, states, latents))
         return Output(
             logits=self.head(embedding),
@@ -162,9 +173,37 @@ class SeqSetVAE(nn.Module):
             history=states,
             latents=latents,
             priors=self.latents.priors(latents, past),
-            decoded=decoded,
+            decoded=remembered.decoded,
             elements=None if elements is None else elements.detach(),
+            summary=summaries[-1],
+            past=past,
         )
+
+    def remember(
+        self, batch: SetBatch, summary: Float[Tensor, "sets dim"], latents: Latents
+    ) -> Remembered:
+        """History and decoder, given summaries and latents: those of `Output`, or others."""
+        plan = batch.plan
+        token = latents.context if self.bottleneck else summary + latents.context
+        token = token + self.time(batch.positions, batch.set_sizes, plan)
+        states = self.history(token, plan.by_subject)
+        past = None if self.past is None else self.past(states, plan.subject_start)
+        return Remembered(states, past, self.decode(batch, latents, states, past))
+
+    def decode(
+        self,
+        batch: SetBatch,
+        latents: Latents,
+        states: Float[Tensor, "sets dim"],
+        past: Float[Tensor, "sets dim"] | None,
+    ) -> Tensor:
+        """The decoder's state of each set, or made elements."""
+        condition = self._condition(latents, states, past)
+        if isinstance(self.decoder, QueryDecoder):
+            decoded: Tensor = self.decoder(condition)
+        else:
+            decoded = self.decoder(condition, batch.plan)
+        return decoded
 
     def _summaries(
         self, batch: SetBatch, located: Located

@@ -158,6 +158,16 @@ class LatentLevels(nn.Module):
         assert context is not None, "there is at least one level"
         return Latents(tuple(posteriors[::-1]), tuple(samples[::-1]), tuple(maps[::-1]), context)
 
+    def replaced(
+        self, latents: Latents, samples: Sequence[Float[Tensor, "sets latent"]]
+    ) -> Latents:
+        """The same posteriors with other latents, lowest level first."""
+        maps = [spread(z) for spread, z in zip(self.spread, samples, strict=True)]
+        context = maps[-1]
+        for mapped in maps[-2::-1]:
+            context = context + mapped
+        return Latents(latents.posteriors, tuple(samples), tuple(maps), context)
+
     def priors(
         self, latents: Latents, past: Float[Tensor, "sets dim"] | None
     ) -> tuple[DiagGaussian, ...]:

@@ -185,12 +185,13 @@ class RunFolder:
         return BestCheckpoint(path, int(match[1]), int(match[2]), match[3], float(match[4]))
 
     def best_or_last(self) -> Path:
-        """The best checkpoint, or where validation chose none the newest.
+        """The best checkpoint, or where validation chose none the newest, or where it was stopped.
 
         Raises:
             InputError: The run has no checkpoint.
         """
-        for path in [*(found.path for found in self.best()), self.last, self.previous]:
+        stopped = (*self.stopped("interrupted"), *self.stopped("error"))
+        for path in [*(found.path for found in self.best()), self.last, self.previous, *stopped]:
             if path.is_file():
                 return path
         raise InputError(

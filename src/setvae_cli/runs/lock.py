@@ -1,12 +1,14 @@
 """One writer a run folder: a lock that ends with the process that holds it.
 
 A record lock (fcntl) is not inherited by loader workers, which may outlive a killed run by seconds,
-and it also holds on network file systems.
+and it also holds on network file systems. On one without any locks a warning stands in its place.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +17,10 @@ from setvae_cli.errors import InputError
 from setvae_cli.runs.folder import RunFolder
 
 _NAME = ".lock"
+_TAKEN = {errno.EACCES, errno.EAGAIN}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _held: set[tuple[int, int]] = set()  # the system lets one process take its own lock twice
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -75,6 +80,10 @@ def _open(run: RunFolder) -> tuple[int, tuple[int, int]]:
 def _take(descriptor: int) -> bool:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        if error.errno not in _NO_LOCKS:
+            raise
+        _log.warning("this disk has no locks: make sure that no other process trains in the run")
     return True

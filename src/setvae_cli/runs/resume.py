@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import InputError, RunError
 from setvae_cli.files import atomic_write, make_folder
 from setvae_cli.runs.checkpoint import STATE, CheckpointContent, check_finite, read
 from setvae_cli.runs.folder import RunFolder
@@ -34,12 +36,14 @@ class Chosen:
         content: The checkpoint, verified.
         refused: Those that do not verify.
         later: Those that are further, when an earlier one was named.
+        states: Inode and time of every checkpoint, as it was looked at.
     """
 
     run: RunFolder
     content: CheckpointContent
     refused: tuple[Refused, ...]
     later: tuple[Path, ...]
+    states: Mapping[Path, tuple[int, int]]
 
 
 def choose(path: Path) -> Chosen:
@@ -55,12 +59,13 @@ def choose(path: Path) -> Chosen:
     if run is None:
         raise _no_run(path)
     named = None if path.resolve() == run.path.resolve() else read_whole(path)
-    seen = _look(run)
+    states = _states(run)
+    seen = _look(states)
     chosen = named or seen.furthest
     if chosen is None:
         raise _nothing_left(run, seen.refused)
     later = [other for other, progress in seen.progress.items() if progress > chosen.progress]
-    return Chosen(run, chosen, seen.refused, tuple(later))
+    return Chosen(run, chosen, seen.refused, tuple(later), states)
 
 
 def read_whole(path: Path) -> CheckpointContent:
@@ -69,7 +74,7 @@ def read_whole(path: Path) -> CheckpointContent:
     Raises:
         InputError: It cannot be opened, holds weights only, or weights that are not finite.
     """
-    content = read(path)
+    content = read(path, mapped=True)
     if not content.payload.get("optimizer_states") or content.header.next_epoch is None:
         raise InputError(
             "holds weights only: a run cannot go on from it",
@@ -90,7 +95,16 @@ def set_aside(chosen: Chosen) -> Path | None:
 
     Returns:
         The folder they lie in now; None where there was nothing to move.
+
+    Raises:
+        RunError: Another process has written a checkpoint since this one was chosen.
     """
+    if _states(chosen.run) != chosen.states:
+        raise RunError(
+            "another process trained in the run meanwhile",
+            where=str(chosen.run.path),
+            mend="resume it again",
+        )
     moved = [refused.path for refused in chosen.refused] + list(chosen.later)
     if not moved:
         return None
@@ -111,13 +125,12 @@ class _Seen:
     refused: tuple[Refused, ...]
 
 
-def _look(run: RunFolder) -> _Seen:
+def _look(states: Mapping[Path, tuple[int, int]]) -> _Seen:
     """Read every checkpoint of a run; a file with two names is read once."""
     furthest, progress, refused = None, {}, []
     known: dict[tuple[int, int], tuple[int, bool] | str] = {}
-    for path in run.all_checkpoints():
-        status = path.stat()
-        identity = status.st_dev, status.st_ino
+    for path in sorted(states, key=_by_kind):
+        identity = states[path]
         if identity not in known:
             try:
                 content = read_whole(path)
@@ -133,6 +146,21 @@ def _look(run: RunFolder) -> _Seen:
         else:
             progress[path] = found
     return _Seen(furthest, progress, tuple(refused))
+
+
+def _states(run: RunFolder) -> dict[Path, tuple[int, int]]:
+    states = {}
+    for path in run.all_checkpoints():
+        with suppress(FileNotFoundError):  # whoever trains in the run removes old ones
+            status = path.stat()
+            states[path] = status.st_ino, status.st_mtime_ns
+    return states
+
+
+def _by_kind(path: Path) -> int:
+    """Of names for the same state, the one that says most about where a run stands."""
+    kinds = ("interrupted", "error", "final", "last", "previous")
+    return next((number for number, kind in enumerate(kinds) if path.name.startswith(kind)), 9)
 
 
 def _no_run(path: Path) -> InputError:

@@ -129,6 +129,10 @@ class TrainSettings(CommandSettings):
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
     run: RunSettings = Field(default_factory=RunSettings)
 
+    def with_devices(self, devices: int) -> Self:
+        """The same settings on so many devices a machine."""
+        return self.model_copy(update={"run": self.run.model_copy(update={"devices": devices})})
+
     def given(self) -> dict[str, Any]:
         """Flat values that were given anywhere, and are not just defaults."""
         flat = self.to_flat()
@@ -144,7 +148,12 @@ class ResumeSettings(TrainSettings):
     """`setvae resume`: a run goes on; options that are given replace the run's own."""
 
     command: ClassVar[str] = "resume"
-    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": (), "model": ()}
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "": ("data", "run_or_ckpt"),
+        "source": (),
+        "store": (),
+        "model": (),
+    }
 
     run_or_ckpt: str | None = Field(
         None,
@@ -233,6 +242,30 @@ class DoctorSettings(CommandSettings):
     output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
 
 
+class AnalyzeCurvesSettings(CommandSettings):
+    """`setvae analyze-curves`: the curves of runs, drawn and judged."""
+
+    command: ClassVar[str] = "analyze-curves"
+
+    log_dir: tuple[str, ...] = Field(
+        (),
+        description="Runs, folders of event files, or folders of such; default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    logs: str | None = Field(
+        None,
+        min_length=1,
+        description="The same.",
+        json_schema_extra={"hidden": True, "spellings": ["--log-dir"], "current": "LOG_DIR"},
+    )
+    save_dir: Path | None = Field(
+        None, description="Folder of the files that are written; default: beside the log."
+    )
+    compare: bool = Field(False, description="Draw all runs in the same figures.")
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+    group_readable: bool = Field(False, description=GROUP_READABLE)
+
+
 COMMANDS: tuple[type[CommandSettings], ...] = (
     PrecomputeSettings,
     TrainSettings,
@@ -240,4 +273,5 @@ COMMANDS: tuple[type[CommandSettings], ...] = (
     BenchmarkLoaderSettings,
     ExportSettings,
     DoctorSettings,
+    AnalyzeCurvesSettings,
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from setvae_cli.settings.base import Settings
 from setvae_cli.settings.prepare import GROUP_READABLE
 
+EVERY_DEVICE = 0  # what `--devices auto` reads as, until GPUs are counted
 Precision = Literal["auto", "32", "16-mixed", "bf16-mixed", "64"]
 
 
@@ -88,24 +89,40 @@ class RunSettings(Settings):
         False, description="Under SLURM: after USR1 has stopped the run, queue the job again."
     )
     group_readable: bool = Field(False, description=GROUP_READABLE)
-    devices: int = Field(1, description="Devices.", json_schema_extra={"hidden": True})
-    num_nodes: int = Field(1, description="Machines.", json_schema_extra={"hidden": True})
-    strategy: str = Field(
-        "auto", description="Strategy over devices.", json_schema_extra={"hidden": True}
+    devices: int = Field(
+        1,
+        ge=0,
+        description="Devices a machine, one process each: GPUs, or processes of CPU maths; auto: "
+        "every GPU. Batches of all devices make one step.",
+    )
+    num_nodes: int = Field(
+        1, ge=1, description="Machines; above 1, torchrun or srun starts the processes."
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto", description="How devices work together: ddp, whole models side by side."
     )
 
-    @field_validator("devices", "num_nodes")
+    @field_validator("devices", mode="before")
     @classmethod
-    def _one_device(cls, count: int) -> int:
-        if count != 1:
-            raise ValueError("this version trains on one device of one machine; leave it at 1")
-        return count
+    def _number_or_auto(cls, given: Any) -> Any:
+        if given == "auto":
+            return EVERY_DEVICE
+        if str(given).lstrip("-").isdecimal() and int(given) < 1:
+            raise ValueError("must be at least 1, or auto")
+        return given
+
+    @field_serializer("devices")
+    def _auto_again(self, devices: int) -> int | str:
+        return "auto" if devices == EVERY_DEVICE else devices
 
     @field_validator("strategy")
     @classmethod
-    def _no_strategy(cls, strategy: str) -> str:
-        if strategy != "auto":
-            raise ValueError("this version trains on one device; leave the strategy at auto")
+    def _no_sharding(cls, strategy: str) -> str:
+        if strategy == "fsdp":
+            raise ValueError(
+                "fsdp would shard the weights, and every validation needs their average whole; "
+                "use ddp"
+            )
         return strategy
 
     @field_validator("name")

@@ -21,6 +21,7 @@ from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.errors import SetvaeError, Terminated, UsageError
 from setvae_cli.training import records
+from setvae_cli.training.followers import Attendant
 from setvae_cli.training.keeper import Keeper
 from setvae_cli.training.module import SetVAEModule
 from setvae_cli.training.position import Position
@@ -48,7 +49,7 @@ class Boundary(pl.Callback):
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Keeper | Attendant,
         selection: Selection,
         *,
         planned: int,
@@ -98,22 +99,25 @@ class Boundary(pl.Callback):
         """At the end of a step do what is due."""
         module, batches = cast(SetVAEModule, pl_module), int(trainer.num_training_batches)
         done, step = batch_idx + 1, trainer.global_step
-        self._tell(agree(self._stopping.received or 0)[0])
+        self._tell(self._stopping.received or 0)
         if done % trainer.accumulate_grad_batches and done < batches:
             return
         module.position, self._moved = Position.after(trainer.current_epoch, done, batches), True
         if done == batches:
             module.log_epoch()
         module.updating = False
-        self._stop_if_asked(trainer, module)
-        if self._is_due(trainer, done, batches, step):
+        asked, timely = agree(self._stopping.received or 0, int(self._is_time()))
+        self._stop(trainer, asked)
+        due = self._is_due(trainer, done, batches, step)
+        if due:
             self._check()
             self._validate(trainer, module, trainer.current_epoch + 1)
-        elif agree(int(self._every > 0 and time.monotonic() - self._saved >= self._every))[0]:
+        elif timely:
             self._check()
             self._keeper.save_last()
             self._saved = time.monotonic()
-        self._stop_if_asked(trainer, module)
+        if due or timely:
+            self._stop_if_asked(trainer)
         self._end_if_done(trainer, step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -129,6 +133,8 @@ class Boundary(pl.Callback):
         module = cast(SetVAEModule, pl_module)
         self._stopping.restore()
         if not self._moved or module.updating or isinstance(exception, Terminated | UsageError):
+            return
+        if not trainer.is_global_zero:
             return
         try:
             path = self._keeper.save_stopped("error", trainer.global_step)
@@ -151,13 +157,14 @@ class Boundary(pl.Callback):
         with torch.no_grad(), self._autocast():
             for batch in data.val_dataloader():
                 collected.add(module.transfer_batch_to_device(batch, module.device, 0))
-                self._stop_if_asked(trainer, module)
+                self._stop_if_asked(trainer)
+        module.updating = True
         module.validation_ends(collected, epoch)
         measured, step = module.measured, trainer.global_step
         measure, value = measured.choice
         best = self.selection.observe(measure, value)
         self._keeper.save_validated(epoch=epoch, step=step, measure=measure, value=value)
-        self._saved = time.monotonic()
+        module.updating, self._saved = False, time.monotonic()
         self._sink(records.Validated(epoch, step, measured.scalars, measured.absent, best))
 
     def _end_if_done(self, trainer: pl.Trainer, step: int) -> None:
@@ -169,13 +176,19 @@ class Boundary(pl.Callback):
             self._told = True
             self._sink(records.Stopping(number))
 
-    def _stop_if_asked(self, trainer: pl.Trainer, module: SetVAEModule) -> None:
-        """Save and end, if a signal asked for it; all ranks agree.
+    def _is_time(self) -> bool:
+        return self._every > 0 and time.monotonic() - self._saved >= self._every
+
+    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
+        """Save and end, if a signal asked any rank for it."""
+        self._stop(trainer, *agree(self._stopping.received or 0))
+
+    def _stop(self, trainer: pl.Trainer, number: int) -> None:
+        """Save and end, if there is a signal; all ranks name the same.
 
         Raises:
-            Terminated: One did.
+            Terminated: There is.
         """
-        (number,) = agree(self._stopping.received or 0)
         if not number:
             return
         self._tell(number)

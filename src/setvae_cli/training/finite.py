@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from setvae_cli.errors import NumericalError
+from setvae_cli.training.ranks import agree, gather
 
 SHOWN = 12
 
@@ -66,7 +67,10 @@ class FiniteWatch:
             self._unread.append((step, numbers, rows))
             return True
         found = numbers.tolist()
-        if all(map(math.isfinite, found)):
+        bad = not all(map(math.isfinite, found))
+        if norm is None:  # which all ranks share
+            bad = bool(*agree(int(bad)))
+        if not bad:
             return True
         self._skip(found, rows, step)
         return False
@@ -81,35 +85,45 @@ class FiniteWatch:
         if not unread:
             return
         everything = torch.stack([numbers for _, numbers, _ in unread]).tolist()
-        for (step, _, rows), found in zip(unread, everything, strict=True):
-            if not all(map(math.isfinite, found)):
+        judged = agree(*(int(not all(map(math.isfinite, found))) for found in everything))
+        for (step, _, rows), found, bad in zip(unread, everything, judged, strict=True):
+            if bad:
                 raise _error(found, rows, step, self._allowed)
 
     def _skip(self, found: list[float], rows: list[Tensor], step: int) -> None:
         if self.skipped >= self._allowed:
             raise _error(found, rows, step, self._allowed)
         self.skipped += 1
+        which, named = _blamed(found, rows)
         _log.warning(
             "step %d is skipped, its %s is not finite: %s (%d of %d)",
-            step, _which(found), _named(rows), self.skipped, self._allowed,
+            step, which, named, self.skipped, self._allowed,
         )  # fmt: skip
 
 
 def _error(found: list[float], rows: list[Tensor], step: int, allowed: int) -> NumericalError:
+    which, named = _blamed(found, rows)
     before = f" after {allowed} skipped steps" if allowed else ""
     return NumericalError(
-        f"the {_which(found)} is not finite at step {step}{before} ({_named(rows)})",
+        f"the {which} is not finite at step {step}{before} ({named})",
         mend="lower --lr, skip such steps with --skip-bad-batches, or find the operation with "
         "--detect-anomaly",
     )
 
 
-def _which(found: list[float]) -> str:
-    return "gradient" if math.isfinite(found[0]) else "loss"
+def _blamed(found: list[float], rows: list[Tensor]) -> tuple[str, str]:
+    """What is not finite, and on which rows; all ranks ask together.
+
+    Of a loss these are the rows of the ranks that saw it, of a gradient those of all.
+    """
+    mine = torch.cat(rows)
+    good = math.isfinite(found[0])
+    (lost,) = agree(int(not good))
+    return "loss" if lost else "gradient", _named(gather(mine[:0] if lost and good else mine))
 
 
-def _named(rows: list[Tensor]) -> str:
+def _named(rows: Tensor) -> str:
     """Row numbers in rows.parquet, which name nobody."""
-    numbers = torch.cat(rows).tolist()
+    numbers = rows.tolist()
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     return f"rows {', '.join(map(str, numbers[:SHOWN]))}{more}"

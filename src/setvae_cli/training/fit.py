@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.evaluation.measures import Metric
@@ -39,17 +38,22 @@ from setvae_cli.store.shareable import shareable_vocabulary
 from setvae_cli.store.vigil import Vigil
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
+from setvae_cli.training.followers import NOWHERE, Attendant, SilentLog
 from setvae_cli.training.header import build_header, lasting_settings
-from setvae_cli.training.keeper import Keeper
+from setvae_cli.training.invitation import invitation
+from setvae_cli.training.keeper import Keeper, Save
 from setvae_cli.training.machine import Machine, resolve
 from setvae_cli.training.module import SetVAEModule, metric_tag
+from setvae_cli.training.part import Part
 from setvae_cli.training.planned import Planned, plan_run
 from setvae_cli.training.pulse import Pulse
 from setvae_cli.training.records import Result, RunStarted, Stopped
 from setvae_cli.training.resumption import Resumption, is_complete
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.selection import Selection
+from setvae_cli.training.strategy import TeamStrategy
 from setvae_cli.training.tasks import check_splits, describe_data, predicted_tasks
+from setvae_cli.training.team import Team
 
 CHECKPOINTS = 5  # the last two, the best two, and one that is being written
 
@@ -67,14 +71,19 @@ class _Run:
     folder: RunFolder
     data: SetDataModule
     planned: Planned
-    log: ScalarLog
-    vigil: Vigil
+    log: ScalarLog | SilentLog
+    vigil: Vigil | None
     sink: Sink
     resumption: Resumption | None
+    team: Team
 
 
 def fit(
-    settings: TrainSettings, store: Store, sink: Sink, resumption: Resumption | None = None
+    settings: TrainSettings,
+    store: Store,
+    sink: Sink,
+    resumption: Resumption | None = None,
+    team: Team | None = None,
 ) -> Result | None:
     """Train, choose on validation, measure on test.
 
@@ -83,18 +92,20 @@ def fit(
         store: Prepared data.
         sink: Listener of the records in training/records.py; `Result` is returned, not sent.
         resumption: The checkpoint to go on from; None: a run of its own.
+        team: The processes that train together; None: this one alone.
 
     Returns:
-        The closing table; None where the run that was to go on is complete.
+        The closing table; None where the run that was to go on is complete, and on every process
+        but the first.
 
     Raises:
         InputError: The store cannot carry this run, or the run's folder cannot be made.
         SettingsError: A GPU is asked for and there is none.
         NumericalError: A loss or a gradient is not finite.
-        RunError: The disk refuses a write.
+        RunError: The disk refuses a write, or another process of the run died.
         Terminated: A signal asked to stop; the run was saved.
     """
-    began = time.monotonic()
+    began, team = time.monotonic(), team or Team(Part())
     machine = resolve(settings.run, settings.model.dim)
     check_splits(store)
     tasks = predicted_tasks(store, settings.objective.pred_weight)
@@ -115,6 +126,8 @@ def fit(
         hide_rate=settings.model.input_dropout,
         plan_sets=model.needs_set_plan,
         limit_val_batches=settings.run.limit_val_batches,
+        rank=team.part.rank,
+        world=team.part.world,
     )
     planned = _plan(data, settings, resumption)
     header = build_header(
@@ -125,11 +138,31 @@ def fit(
         planned_steps=planned.steps,
         first_planned_steps=resumption.header.warm_up_steps if resumption else None,
     )
+    if team.part.follows:
+        with _computing(machine):
+            _train(
+                _Run(
+                    settings,
+                    machine,
+                    header,
+                    RunFolder(NOWHERE),
+                    data,
+                    planned,
+                    silent := SilentLog(),
+                    None,
+                    sink,
+                    resumption,
+                    team,
+                ),
+                SetVAEModule(model, settings, header, silent, fused=machine.fused),
+            )
+        return None
     check_space(settings.run.output_dir, CHECKPOINTS * checkpoint_bytes(model), "checkpoints")
     with ExitStack() as stack:
         if resumption:
             stack.enter_context(locked(resumption.run))
             if is_complete(resumption, planned.steps, settings.optimizer.patience):
+                team.tell(None)
                 return None
             folder = resumption.take_over(settings)
         else:
@@ -148,10 +181,11 @@ def fit(
             closing(ScalarLog(folder, resumption.logs if resumption else None))
         )
         vigil = stack.enter_context(Vigil(store, settings.run.output_dir / CACHE))
-        stack.enter_context(_quiet_trainer())
-        stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(machine.computing())
-        run = _Run(settings, machine, header, folder, data, planned, log, vigil, sink, resumption)
+        stack.enter_context(_computing(machine))
+        run = _Run(
+            settings, machine, header, folder, data, planned, log, vigil, sink, resumption, team
+        )
+        team.tell(invitation(settings, store, resumption))
         module = SetVAEModule(model, settings, header, log, fused=machine.fused)
         stopped, trainer = _train(run, module)
         sink(stopped)
@@ -173,20 +207,14 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
                 "--compile-model takes minutes to start on a CPU, for a tenth more speed at best"
             )
         module.model.compile()
-    keeper = Keeper(
-        run.folder,
-        batch_size=run.planned.batch_size,
-        keep=settings.run.keep,
-        save=lambda path: trainer.save_checkpoint(path),
-    )
     boundary = Boundary(
-        keeper,
+        _keeper(run, lambda path: trainer.save_checkpoint(path)),
         Selection(settings.optimizer.patience),
         planned=run.planned.steps,
         val_check_interval=settings.run.val_check_interval,
         save_every_minutes=settings.run.save_every_minutes,
         autocast=run.machine.autocast,
-        check=run.vigil.check,
+        check=run.vigil.check if run.vigil else lambda: None,
         sink=run.sink,
     )
     pulse = Pulse(run.sink, run.planned.steps, run.planned.epochs)
@@ -195,7 +223,6 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
         position = run.resumption.position(run.data)
         run.data.train_dataloader().load_state_dict(position.loader_state())
         resumed, path = run.resumption.payload(position), run.resumption.path
-        keeper.adopt(path)
     trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed))
     trainer.fit(module, datamodule=run.data, ckpt_path=path)
     steps = trainer.global_step
@@ -206,11 +233,20 @@ def _train(run: _Run, module: SetVAEModule) -> tuple[Stopped, pl.Trainer]:
     return Stopped(done, early=False), trainer
 
 
+def _keeper(run: _Run, save: Save) -> Keeper | Attendant:
+    if run.team.part.follows:
+        return Attendant(save)
+    size, keep = run.planned.batch_size, run.settings.run.keep
+    return Keeper(run.folder, batch_size=size, keep=keep, save=save)
+
+
 def _trainer(run: _Run, callbacks: list[pl.Callback], disk: SafeCheckpointIO) -> pl.Trainer:
     settings = run.settings
     return pl.Trainer(
         accelerator=run.machine.device,
-        devices=1,
+        devices=run.team.part.local_world,
+        num_nodes=run.team.part.nodes,
+        strategy="auto" if run.team.part.alone else _strategy(run),
         precision=run.machine.precision,
         max_epochs=-1,  # the boundary ends the run, also one that is resumed behind its last step
         limit_val_batches=0,  # the boundary validates
@@ -219,7 +255,7 @@ def _trainer(run: _Run, callbacks: list[pl.Callback], disk: SafeCheckpointIO) ->
         reload_dataloaders_every_n_epochs=0 if run.planned.filled is None else 1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
-        plugins=[disk, LightningEnvironment()],
+        plugins=[disk, run.team.environment],
         default_root_dir=run.folder.path,
         logger=False,
         enable_checkpointing=False,
@@ -228,6 +264,10 @@ def _trainer(run: _Run, callbacks: list[pl.Callback], disk: SafeCheckpointIO) ->
         use_distributed_sampler=False,
         detect_anomaly=settings.run.detect_anomaly,
     )
+
+
+def _strategy(run: _Run) -> TeamStrategy:
+    return TeamStrategy(run.team, run.machine, predicts=bool(run.header.tasks))
 
 
 def _measure(run: _Run, trainer: pl.Trainer, stopped: Stopped, began: float) -> Result:
@@ -243,11 +283,12 @@ def _measure(run: _Run, trainer: pl.Trainer, stopped: Stopped, began: float) -> 
         classes=run.header.classes,
         seed=run.settings.run.seed,
     )
-    run.vigil.finish()
+    if run.vigil:
+        run.vigil.finish()
     steps, epochs = trainer.global_step, trainer.current_epoch
-    run.log.write(steps, epochs, _test_scalars(swept, metrics))
     if chosen and chosen[0].measure == "auc":
         run.log.write(steps, epochs, {"hp_metric": chosen[0].value})
+    run.log.write(steps, epochs, _test_scalars(swept, metrics))  # last: it says that all is done
     return Result(
         run=str(run.folder.path),
         best=str(best),
@@ -310,6 +351,13 @@ def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> Run
 def checkpoint_bytes(model: SeqSetVAE) -> int:
     """Bytes of a checkpoint: weights, their average, and two moments of each."""
     return 4 * sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+@contextmanager
+def _computing(machine: Machine) -> Iterator[None]:
+    """Within it torch computes as the machine says, and the trainer is quiet."""
+    with _quiet_trainer(), torch.random.fork_rng(), machine.computing():
+        yield
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from setvae_cli.errors import RunError
@@ -37,32 +38,30 @@ class Keeper:
             epoch=epoch, step=step, measure=measure, value=value, batch_size=self._batch_size
         )
         if self._is_among_best(path):
-            self._save(path)
-            self._rotate(path)
+            with self._naming_last_good():
+                self._write(path)
+                adopt(self._run, path)
         else:
             self.save_last()
         for worse in self._run.best()[BEST:]:
             remove(worse.path)
 
-    def adopt(self, path: Path) -> None:
-        """Let what a run goes on from be its newest checkpoint."""
-        if not self._run.last.exists() or not self._run.last.samefile(path):
-            self._keep_previous()
-            _link(path, self._run.last)
-
     def save_last(self) -> None:
         """Write the newest checkpoint; the one before it stays, and there is always a newest."""
-        self._keep_previous()
-        self._save(self._run.last)
+        with self._naming_last_good():
+            _keep_previous(self._run)
+            self._write(self._run.last)
 
     def save_final(self, step: int) -> None:
         """Name where training ended: the newest checkpoint, which its last validation wrote."""
-        _link(self._run.last, self._run.final_path(step=step, batch_size=self._batch_size))
+        with self._naming_last_good():
+            _link(self._run.last, self._run.final_path(step=step, batch_size=self._batch_size))
 
     def save_stopped(self, kind: Stop, step: int) -> Path:
         """Write where a signal or an exception stopped the run; old ones of its kind go."""
         path = self._run.stopped_path(kind, step=step, batch_size=self._batch_size)
-        self._save(path)
+        with self._naming_last_good():
+            self._write(path)
         for old in self._run.stopped(kind)[self._keep :]:
             remove(old)
         return path
@@ -72,27 +71,32 @@ class Keeper:
         better = [one for one in self._run.best() if one.path != path and one.rank < wanted.rank]
         return len(better) < BEST
 
-    def _rotate(self, path: Path) -> None:
-        self._keep_previous()
-        _link(path, self._run.last)
-
-    def _keep_previous(self) -> None:
-        if self._run.last.exists():
-            _link(self._run.last, self._run.previous)
-
-    def _save(self, path: Path) -> None:
-        """Write, and where the disk refuses say which checkpoint is the last good one.
+    @contextmanager
+    def _naming_last_good(self) -> Iterator[None]:
+        """Where the disk refuses, say which checkpoint is the last good one.
 
         Raises:
             RunError: The disk is full, or refuses the write.
         """
         try:
-            self._write(path)
+            yield
         except RunError as error:
             good = [one for one in (self._run.last, self._run.previous) if one.exists()]
             last = f"the last good checkpoint is {good[0].name}" if good else "none was saved yet"
             mend = f"{error.mend}; {last}" if error.mend else last
             raise type(error)(error.what, where=error.where, mend=mend) from error
+
+
+def adopt(run: RunFolder, path: Path) -> None:
+    """Make a finished checkpoint the newest one of its run; the one that was stays beside it."""
+    if not run.last.exists() or not run.last.samefile(path):
+        _keep_previous(run)
+        _link(path, run.last)
+
+
+def _keep_previous(run: RunFolder) -> None:
+    if run.last.exists():
+        _link(run.last, run.previous)
 
 
 def _link(source: Path, target: Path) -> None:

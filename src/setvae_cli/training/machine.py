@@ -32,12 +32,14 @@ class Machine:
         precision: In Lightning's words.
         dtype: Of the weights.
         threads: Of maths on the CPU.
+        processes: Of the run, each on a device of its own.
     """
 
     device: Literal["cpu", "cuda"]
     precision: Precision
     dtype: torch.dtype
     threads: int
+    processes: int = 1
 
     @property
     def fused(self) -> bool:
@@ -63,6 +65,8 @@ class Machine:
         parts = [f"{cores} cores", self.name, f"precision {number}", _plural(workers, "worker")]
         if self.device == "cpu":
             parts.insert(1, _plural(self.threads, "thread"))
+        if self.processes > 1:
+            parts.insert(1, f"{self.processes} processes (ddp)")
         return ", ".join(parts)
 
     @contextmanager
@@ -90,7 +94,7 @@ def resolve(settings: RunSettings, dim: int) -> Machine:
         dim: Width of the model: a narrow one computes faster on one thread.
 
     Raises:
-        SettingsError: A GPU is asked for and there is none, or threads that torch cannot start.
+        SettingsError: More GPUs are asked for than there are, or threads that torch cannot start.
     """
     has_gpu = torch.cuda.is_available()
     if settings.device == "cuda" and not has_gpu:
@@ -103,10 +107,28 @@ def resolve(settings: RunSettings, dim: int) -> Machine:
             where="--threads",
             mend="use fewer, or leave it out",
         )
-    threads = settings.threads or (1 if dim < NARROW else usable)
+    _check_devices(settings.devices, device, usable)
+    threads = settings.threads or (1 if dim < NARROW else max(1, usable // settings.devices))
+    processes = settings.devices * settings.num_nodes
     if settings.precision == "64":
-        return Machine(device, "32-true", torch.float64, threads)
-    return Machine(device, _precision(settings, device), torch.float32, threads)
+        return Machine(device, "32-true", torch.float64, threads, processes)
+    return Machine(device, _precision(settings, device), torch.float32, threads, processes)
+
+
+def count_gpus() -> int:
+    """GPUs of this machine."""
+    return torch.cuda.device_count()
+
+
+def _check_devices(devices: int, device: str, cores: int) -> None:
+    if device == "cuda" and devices > count_gpus():
+        raise SettingsError(
+            f"{devices} devices are more than the GPUs of this machine ({count_gpus()})",
+            where="--devices",
+            mend="use fewer, or --device cpu",
+        )
+    if device == "cpu" and devices > cores:
+        log.warning("%d processes share %d cores: they wait for one another", devices, cores)
 
 
 def _precision(settings: RunSettings, device: str) -> Precision:

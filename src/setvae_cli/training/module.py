@@ -22,8 +22,10 @@ from setvae_cli.runs.checkpoint import HEADER, STATE, Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.averaging import averaged_copy, update_average
 from setvae_cli.training.finite import FiniteWatch
+from setvae_cli.training.followers import SilentLog
 from setvae_cli.training.optimizer import build_optimizer, set_decay, set_rate
 from setvae_cli.training.position import Position
+from setvae_cli.training.ranks import gather
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.schedules import dropout_seed
 from setvae_cli.training.window import Window
@@ -70,7 +72,7 @@ class SetVAEModule(pl.LightningModule):
         model: SeqSetVAE,
         settings: TrainSettings,
         header: Header,
-        log: ScalarLog,
+        log: ScalarLog | SilentLog,
         *,
         fused: bool = True,
     ) -> None:
@@ -86,7 +88,7 @@ class SetVAEModule(pl.LightningModule):
         self._norm: Tensor | None = None
         self._good_step = True
         self.finite = FiniteWatch(settings.run.skip_bad_batches)
-        self.updating = False  # whether weights are between two steps
+        self.updating = False  # whether a step, or what belongs to it, is half done
         self.position = Position(0, 0)
         self.validated_step = -1
         self.recent_loss: float | None = None
@@ -125,8 +127,13 @@ class SetVAEModule(pl.LightningModule):
         loss = total(terms, weights, batch, self.header.sets_per_subject)
         self.finite.see(loss.detach(), batch.rows)
         self.window.add(loss, terms, weights, batch.label_mask.sum())
-        # Shares of a step add up already; Lightning divides by the count of micro-batches.
-        return loss * self.trainer.accumulate_grad_batches
+        # Shares of a step add up already; Lightning divides by the count of micro-batches, and
+        # DDP by that of ranks.
+        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        if self.trainer.world_size == 1:
+            return loss * scale
+        # A loss that is not finite makes gradients so: every rank sees it in their sum.
+        return loss * (scale + 0.0 * loss.detach())
 
     def configure_gradient_clipping(
         self,
@@ -209,7 +216,7 @@ class SetVAEModule(pl.LightningModule):
             self.settings.objective,
             evaluating=True,
         )
-        swept = collected.finish(weights, self.header.sets_per_subject)
+        swept = collected.finish(weights, self.header.sets_per_subject, gather)
         self.measured = self._measure(swept)
         if not math.isfinite(self.measured.scalars["val_loss"]):
             raise NumericalError(

@@ -105,12 +105,13 @@ def _batches_left(loader: EpochLoader, epochs: int, position: Position) -> Itera
 
 
 def _filled(loader: EpochLoader, epochs: int) -> Filled:
-    subjects = batches = full = single = most = 0
+    subjects = pieces = batches = full = single = most = 0
     least = np.iinfo(np.int64).max
     for epoch in range(epochs):
         held = loader.subjects(epoch)
-        subjects, batches = subjects + int(held.sum()), batches + len(held)
+        subjects, pieces = subjects + int(held.sum()), pieces + len(held)
+        batches += loader.batches(epoch)
         held = held[:-1] if len(held) > 1 else held
         full, single = full + len(held), single + int((held == 1).sum())
         least, most = min(least, int(held.min())), max(most, int(held.max()))
-    return Filled(subjects / batches, least, most, batches / epochs, single / full)
+    return Filled(subjects / pieces, least, most, batches / epochs, single / full)

@@ -42,7 +42,7 @@ class Pulse(pl.Callback):
         batch: SetBatch,
         batch_idx: int,
     ) -> None:
-        """Count elements, and speak when it is time."""
+        """Count elements, and speak when it is time; ranks train equally many, more or less."""
         self._elements += batch.plan.elements
         now = time.monotonic()
         if now - self._sent < SECONDS:
@@ -59,7 +59,7 @@ class Pulse(pl.Callback):
                 batches=int(trainer.num_training_batches),
                 step=step,
                 steps=self._planned,
-                elements_per_s=self._elements / (now - self._sent),
+                elements_per_s=trainer.world_size * self._elements / (now - self._sent),
                 loss=pl_module.recent_loss,
                 auc=pl_module.measured.scalars.get("val_auc"),
                 seconds_left=left,

@@ -24,6 +24,7 @@ from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.changes import Changes, check_data, compare
 from setvae_cli.training.header import lasting_settings
+from setvae_cli.training.keeper import adopt
 from setvae_cli.training.places import as_typed, check_there, from_here, is_place
 from setvae_cli.training.position import Position, counted
 from setvae_cli.training.scalars import LogState
@@ -102,8 +103,9 @@ class Resumption:
         saved, after = self.saved_position, self.settings.loader
         if not self.changes.cuts or not saved.batch:
             return saved
-        before = data.subjects_before(self.saved.loader, saved.epoch, saved.batch)
-        ends = np.cumsum(data.train_dataloader().subjects(saved.epoch))
+        world = self.saved.run.devices * self.saved.run.num_nodes
+        before = data.subjects_before(self.saved.loader, saved.epoch, saved.batch, world=world)
+        ends = data.train_dataloader().ends(saved.epoch)
         done = int(np.searchsorted(ends, before, side="right"))
         return Position(saved.epoch, done - done % after.gradient_accumulation_steps)
 
@@ -124,6 +126,7 @@ class Resumption:
         if aside is not None:
             names = ", ".join(sorted(path.name for path in aside.iterdir()))
             _log.warning("set aside in %s: %s", os.path.relpath(aside, run.path), names)
+        adopt(run, self.path)
         write_settings(run.settings, {**lasting_settings(settings), **self.places})
         return run
 

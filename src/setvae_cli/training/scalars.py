@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from setvae_cli.runs.event_file import LOG_FORMAT, EventFile
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.metrics_log import MetricsLog
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,15 @@ class ScalarLog:
         self._start = time.monotonic() - state.seconds
         self._log = MetricsLog(run.metrics, state.bytes if goes_on else None)
         self._events = EventFile(run.logs, state.step + 1 if goes_on else 0)
-        if not goes_on:
+        held = run.metrics.stat().st_size
+        if held < state.bytes:
+            _log.warning(
+                "%s has lost %d bytes before step %d",
+                run.metrics.name,
+                state.bytes - held,
+                state.step,
+            )
+        if not held:
             self._log.write({"step": 0, "epoch": 0, "setvae/log_format": LOG_FORMAT})
 
     def write(self, step: int, epoch: int, scalars: Mapping[str, float]) -> None:

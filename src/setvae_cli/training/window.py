@@ -10,19 +10,20 @@ import torch
 from torch import Tensor
 
 from setvae_cli.losses.objective import LossTerms, Weights
+from setvae_cli.training.ranks import add_up
 
-_COLUMNS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "norm", "sets", "steps")
+_TERMS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "sets")
+_COLUMNS = (*_TERMS, "norm", "steps")
 
 
 class Window:
-    """Sums loss terms of micro-batches; a `take` reads them once for many steps."""
+    """Sums loss terms of micro-batches; a `take` reads them once for many steps, of all ranks."""
 
     def __init__(self) -> None:
         self._begun: list[Tensor] = []  # of the step that is not done yet
-        self._begun_sets = 0
         self._rows: list[Tensor] = []
         self._norms: list[Tensor] = []
-        self._sets = self._steps = 0
+        self._steps = 0
         self._weights = Weights(0.0, 0.0, 0.0)
         self._epoch = dict.fromkeys(_COLUMNS, 0.0)
 
@@ -31,7 +32,7 @@ class Window:
         return {
             "rows": torch.stack(self._rows).cpu() if self._rows else None,
             "norms": torch.stack(self._norms).cpu() if self._norms else None,
-            "counts": [self._sets, self._steps],
+            "steps": self._steps,
             "weights": list(astuple(self._weights)),
             "epoch": dict(self._epoch),
         }
@@ -42,7 +43,7 @@ class Window:
         window = cls()
         window._rows = [] if state["rows"] is None else list(state["rows"])
         window._norms = [] if state["norms"] is None else list(state["norms"])
-        window._sets, window._steps = state["counts"]
+        window._steps = state["steps"]
         window._weights = Weights(*state["weights"])
         window._epoch = dict(state["epoch"])
         return window
@@ -58,14 +59,13 @@ class Window:
         """
         beta_kl = weights.beta * terms.kl_objective.detach().sum()
         row = [loss, terms.recon, terms.kl.sum(), beta_kl, terms.pred.sum(), labelled]
-        self._begun.append(torch.stack([part.detach().float() for part in row]))
-        self._begun_sets += terms.sets
+        sets = loss.new_full((), terms.sets)
+        self._begun.append(torch.stack([part.detach().float() for part in (*row, sets)]))
         self._weights = weights
 
     def end_step(self, norm: Tensor | None) -> None:
-        """An optimizer step is done; `norm` is its gradient's, before clipping."""
-        self._rows += self._begun
-        self._sets += self._begun_sets
+        """An optimizer step is done, on all ranks; `norm` is its gradient's, before clipping."""
+        self._rows += add_up(torch.stack(self._begun))
         self._steps += 1
         if norm is not None:
             self._norms.append(norm.detach())
@@ -73,7 +73,7 @@ class Window:
 
     def skip_step(self) -> None:
         """Forget the step that is not done yet."""
-        self._begun, self._begun_sets = [], 0
+        self._begun = []
 
     def take(self) -> dict[str, float]:
         """Means since the last call; empty without a step.
@@ -95,10 +95,10 @@ class Window:
 
     def _drain(self) -> dict[str, float]:
         """Read the device; what was gathered starts again at nothing."""
-        sums = _stacked(self._rows).sum(dim=0).tolist() if self._rows else [0.0] * 6
+        sums = _stacked(self._rows).sum(dim=0).tolist() if self._rows else [0.0] * len(_TERMS)
         norm = float(_stacked(self._norms).sum()) if self._norms else 0.0
-        found = dict(zip(_COLUMNS, [*sums, norm, self._sets, self._steps], strict=True))
-        self._rows, self._norms, self._sets, self._steps = [], [], 0, 0
+        found = dict(zip(_COLUMNS, [*sums, norm, self._steps], strict=True))
+        self._rows, self._norms, self._steps = [], [], 0
         return found
 
     def _means(self, sums: dict[str, float]) -> dict[str, float]:

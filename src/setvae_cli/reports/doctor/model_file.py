@@ -25,7 +25,7 @@ def examine_checkpoint(path: Path) -> Section:
         InputError: It is none of ours: every byte is as it was written, but not by setvae.
     """
     try:
-        content = read(path)
+        content = read(path, mapped=True)
     except InputError as error:
         if is_intact(path) or not _is_archive(path):
             raise
@@ -67,7 +67,7 @@ def verified(path: Path) -> CheckpointContent:
     Raises:
         InputError: They do not, or it cannot be opened.
     """
-    content = read(path)
+    content = read(path, mapped=True)
     rebuild(content.header, content.weights(), path)
     return content
 

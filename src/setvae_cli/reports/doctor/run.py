@@ -115,7 +115,9 @@ def _checkpoints(run: RunFolder, sink: Sink) -> list[Finding]:
     files = sorted(run.checkpoints.glob("*.ckpt"), key=_order)
     findings = []
     for done, path in enumerate(files, start=1):
-        findings.append(_checkpoint(path))
+        finding = _checkpoint(path)
+        if path.exists():  # whoever trains in the run removes old ones
+            findings.append(finding)
         sink("verifying checkpoints", done / len(files))
     return findings
 

@@ -1,0 +1,1 @@
+"""Curves of runs: read, judged, drawn and written."""

@@ -1,0 +1,286 @@
+"""The three figures of curves: losses, performance, dynamics; of one run, or of several compared.
+
+Of one run, training is a solid line and validation a dashed one with marks. Compared runs share
+each panel, one colour and dash a run, and training and validation have panels of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from setvae_cli.numbers import count
+from setvae_cli.reports import figures
+from setvae_cli.reports.curves.readings import significant
+from setvae_cli.reports.curves.series import Curves, Series
+from setvae_cli.reports.figures import FAINT, PENS, Key, Pen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Paint = Callable[["Axes"], None]
+"""Fills one panel."""
+
+STEP = "optimizer step"
+TRAIN, VAL = PENS[0], PENS[1]
+_TERMS = (
+    ("loss", "Loss", "loss"),
+    ("recon", "Reconstruction", "nats a set"),
+    ("kl", "KL to the prior", "nats a set"),
+    ("pred", "Prediction", "nats a label"),
+)
+_METRICS = (("auc", "AUROC"), ("auprc", "AUPRC"), ("accuracy", "Accuracy"))
+_DYNAMICS = (
+    ("Beta", "weight of KL", ("train_beta_step", "train_beta_epoch", "val_beta")),
+    ("Reconstruction weight", "weight", ("train_recon_weight_step", "train_recon_weight_epoch")),
+    ("Prediction weight", "weight", ("train_pred_weight_step", "train_pred_weight_epoch")),
+    ("Gradient norm", "before clipping", ("train_grad_norm_step",)),
+    ("Learning rate", "rate", ("lr",)),
+)
+_AUC_GUIDE = ((0.5, "guessing"), (0.7, "good"), (0.9, "excellent"))
+_MOST_LETTERS = 40
+_LOG_RATIO, _LEAST_SPAN = 200.0, 0.05
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as two PNG files.
+
+    Attributes:
+        name: Its file name without the suffix.
+        title: What it shows.
+        wide: For paper and wide screens.
+        narrow: The same with its panels below one another.
+    """
+
+    name: str
+    title: str
+    wide: bytes
+    narrow: bytes
+
+
+def draw(runs: Sequence[Curves]) -> tuple[Picture, ...]:
+    """Draw all three figures of one run, or of several in the same panels."""
+    drawn = runs[: figures.MOST_LINES]
+    several = len(drawn) > 1
+    named = [(_short(run.name), pen) for run, pen in zip(drawn, PENS, strict=False) if several]
+    keys, marked = ([Key(*each, mark) for each in named] for mark in (False, True))
+    stages = [Key("training (thin: each logged step)", TRAIN), Key("validation", VAL, True)]
+    made = (
+        ("loss_curves", "Loss curves", _loss_panels(drawn), keys or stages),
+        ("performance_metrics", "Performance on validation", _metric_panels(drawn), marked),
+        ("training_dynamics", "Training dynamics", _dynamic_panels(drawn), keys),
+    )
+    return tuple(
+        Picture(
+            name,
+            title,
+            _render(panels, _columns(panels), title, drawn, lines),
+            _render(panels, 1, title, drawn, lines),
+        )
+        for name, title, panels, lines in made
+    )
+
+
+def describe(run: Curves) -> str:
+    """Counts and date of a run, in one line."""
+    epochs = f", {count(run.epochs)} epochs" if run.epochs else ""
+    begun = f", begun {run.begun}" if run.begun else ""
+    return f"{count(run.steps)} steps{epochs}{begun}" + (", legacy log" if run.legacy else "")
+
+
+def _short(name: str) -> str:
+    """A name that fits beside its line; its end tells versions apart."""
+    return name if len(name) <= _MOST_LETTERS else f"...{name[3 - _MOST_LETTERS :]}"
+
+
+def _columns(panels: Sequence[Paint]) -> int:
+    return 3 if len(panels) == 3 else 2
+
+
+def _render(
+    panels: Sequence[Paint],
+    columns: int,
+    title: str,
+    runs: Sequence[Curves],
+    keys: Sequence[Key],
+) -> bytes:
+    parts = [f"{_short(run.name)}: {describe(run)}" for run in runs[:3]]
+    if len(runs) > 3:
+        parts = [f"{len(runs)} runs, up to {count(max(run.steps for run in runs))} steps"]
+        days = sorted(run.begun for run in runs if run.begun)
+        parts += [f"begun {' to '.join(dict.fromkeys((days[0], days[-1])))}"] if days else []
+    with figures.style():
+        figure, axes = figures.panels(len(panels), columns, title, " · ".join(parts), keys)
+        for panel, place in zip(panels, axes, strict=True):
+            panel(place)
+        return figures.as_png(figure)
+
+
+def _loss_panels(runs: Sequence[Curves]) -> list[Paint]:
+    if len(runs) == 1:
+        return [_single_term(runs[0], *term) for term in _TERMS]
+    found, legacy = [], any(run.legacy for run in runs)
+    for word, title, unit in _TERMS:
+        if legacy:
+            title, unit = (f"{title} (legacy)", unit) if word == "kl" else (title, "as logged")
+        for stage, name in (("train", "training"), ("val", "validation")):
+            tags = _tags(stage, word)
+            found.append(_compared(runs, f"{title}, {name}", unit, tags))
+    return found
+
+
+def _metric_panels(runs: Sequence[Curves]) -> list[Paint]:
+    return [
+        _compared(runs, title, "0 to 1", (f"val_{word}",), metric=word) for word, title in _METRICS
+    ]
+
+
+def _dynamic_panels(runs: Sequence[Curves]) -> list[Paint]:
+    found = [_compared(runs, title, unit, tags) for title, unit, tags in _DYNAMICS]
+    return [*found[:3], _trade_off(runs), *found[3:]]
+
+
+def _tags(stage: str, word: str) -> tuple[str, ...]:
+    if stage == "val":
+        return (f"val_{word}", f"legacy/val_{word}")
+    names = (f"train_{word}_epoch", f"train_{word}_step")
+    return (*names, *(f"legacy/{name}" for name in names))
+
+
+def _single_term(run: Curves, word: str, title: str, unit: str) -> Paint:
+    """Training and validation of one term in one panel."""
+    steps = run.get(f"train_{word}_step", f"legacy/train_{word}_step")
+    epochs = run.get(f"train_{word}_epoch", f"legacy/train_{word}_epoch")
+    val = run.get(*_tags("val", word))
+
+    def paint(axes: Axes) -> None:
+        known = [one for one in (steps, epochs, val) if one is not None]
+        if not known:
+            figures.absent(axes, title, "not in this log")
+            return
+        if steps is not None and epochs is not None:
+            x, y = figures.thinned(steps.steps, steps.values)
+            axes.plot(x, y, color=TRAIN.colour, alpha=0.35, linewidth=0.9)
+        main = epochs if epochs is not None else steps
+        if main is not None:
+            figures.line(axes, main.steps, main.values, TRAIN)
+        if val is not None:
+            figures.line(axes, val.steps, val.values, VAL, marked=True)
+        figures.label(axes, title, STEP, "as logged" if run.legacy and word != "kl" else unit)
+        _scale(axes, known)
+        if word == "kl" and run.legacy:
+            axes.set_title(f"{title} (legacy)")
+        if word == "kl" and run.floor:
+            _guide(axes, run.floor, f"floor of free bits, {significant(run.floor)}")
+
+    return paint
+
+
+def _compared(
+    runs: Sequence[Curves], title: str, unit: str, tags: tuple[str, ...], metric: str = ""
+) -> Paint:
+    """One curve a run in one panel."""
+    found = [(run, pen, run.get(*tags)) for run, pen in zip(runs, PENS, strict=False)]
+    known = [(run, pen, series) for run, pen, series in found if series is not None]
+
+    def paint(axes: Axes) -> None:
+        if not known:
+            figures.absent(axes, title, "not in this log")
+            return
+        for _, pen, series in known:
+            figures.line(axes, series.steps, series.values, pen, marked=bool(metric))
+        figures.label(axes, title, STEP, unit)
+        if metric:
+            _read_metric(axes, metric, known)
+        elif unit.startswith("weight"):
+            axes.set_ylim(0, 1.1 * max(0.01, *(series.values.max() for *_, series in known)))
+        else:
+            _scale(axes, [series for *_, series in known])
+
+    return paint
+
+
+def _read_metric(axes: Axes, metric: str, known: Sequence[tuple[Curves, Pen, Series]]) -> None:
+    """Limits, guide lines of AUROC, and a ring around the best value of each run."""
+    least = min(float(series.values.min()) for *_, series in known)
+    most = max(float(series.values.max()) for *_, series in known)
+    room = max(0.05, 0.15 * (most - least))
+    axes.set_ylim(max(0.0, least - room), min(1.02, most + room))
+    if metric == "auc":
+        for value, word in _AUC_GUIDE:
+            if axes.get_ylim()[0] <= value <= axes.get_ylim()[1]:
+                _guide(axes, value, word)
+    for _, pen, series in known:
+        place = int(series.values.argmax())
+        x, y = series.steps[place], series.values[place]
+        axes.plot([x], [y], "o", markersize=10, markerfacecolor="none", color=pen.colour)
+        if len(known) == 1:
+            text = f"best {y:.3f}, step {count(x)}"
+            axes.set_title(text, loc="right", fontsize=9, fontweight="normal", color=FAINT)
+
+
+def _trade_off(runs: Sequence[Curves]) -> Paint:
+    """KL against reconstruction, from an open mark at the start to a full one at the end."""
+    title = "KL against reconstruction"
+    found = [(run, pen, _paired(run)) for run, pen in zip(runs, PENS, strict=False)]
+    known = [(run, pen, pair) for run, pen, pair in found if pair is not None]
+
+    def paint(axes: Axes) -> None:
+        if not known:
+            figures.absent(axes, title, "not in this log")
+            return
+        for _, pen, (recon, kl) in known:
+            axes.plot(recon, kl, color=pen.colour, linestyle=pen.dash, linewidth=1.2)
+            axes.plot(recon[:1], kl[:1], pen.mark, color=pen.colour, markerfacecolor="white")
+            axes.plot(recon[-1:], kl[-1:], pen.mark, color=pen.colour, markersize=7)
+        axes.set_title(title)
+        axes.set_xlabel("reconstruction, open mark: start, full: end")
+        axes.set_ylabel("KL, nats a set")
+
+    return paint
+
+
+def _paired(run: Curves) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reconstruction and KL at the same steps, of validation where there are enough."""
+    for stage in ("val", "train"):
+        recon = run.get(*_tags(stage, "recon"))
+        kl = run.get(*_tags(stage, "kl"))
+        if recon is None or kl is None:
+            continue
+        _, left, right = np.intersect1d(recon.steps, kl.steps, return_indices=True)
+        if len(left) >= 3:
+            x, y = recon.values[left], kl.values[right]
+            every = max(1, len(x) // 400)
+            return np.append(x[:-1:every], x[-1]), np.append(y[:-1:every], y[-1])
+    return None
+
+
+def _scale(axes: Axes, known: Sequence[Series]) -> None:
+    """A logarithmic axis for more than two powers of ten, and room around what does not move."""
+    least = min(float(series.values.min()) for series in known)
+    most = max(float(series.values.max()) for series in known)
+    if most - least < _LEAST_SPAN * abs(most):
+        axes.set_ylim(least - _LEAST_SPAN * abs(most), most + _LEAST_SPAN * abs(most))
+    if least > 0 and most > _LOG_RATIO * least:
+        axes.set_yscale("log")
+
+
+def _guide(axes: Axes, value: float, word: str) -> None:
+    axes.axhline(value, color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+    low, high = axes.get_ylim()
+    below = value > high - 0.08 * (high - low)
+    axes.annotate(
+        word,
+        (1.0, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -2 if below else 2),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        fontsize=8,
+        color=FAINT,
+    )

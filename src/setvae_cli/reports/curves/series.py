@@ -1,0 +1,87 @@
+"""A run's curves in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: a value a step, steps rising.
+
+    Attributes:
+        steps: Optimizer steps done, `[points]`.
+        values: As logged; not finite where training was not.
+        seconds: Since the run's first record; NaN where the log does not say.
+        epochs: As the log counts them; NaN where it does not say.
+    """
+
+    steps: NDArray[np.int64]
+    values: Numbers
+    seconds: Numbers
+    epochs: Numbers
+
+    def where(self, chosen: NDArray[np.bool_]) -> Series:
+        """The chosen points."""
+        values, seconds, epochs = (
+            part[chosen] for part in (self.values, self.seconds, self.epochs)
+        )
+        return Series(self.steps[chosen], values, seconds, epochs)
+
+    def finite(self) -> Series:
+        """The points that are numbers."""
+        return self.where(np.isfinite(self.values))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run logged.
+
+    Attributes:
+        name: What it is called in figures and reports; no path.
+        series: Canonical tag to curve.
+        legacy: Whether the original wrote it.
+        begun: The day it began, `2026-11-21`; empty where that is not known.
+        floor: Of a legacy run, what free bits keep its KL from falling under, nats a set.
+        notes: What whoever reads the curves has to know about the log.
+    """
+
+    name: str
+    series: Mapping[str, Series]
+    legacy: bool = False
+    begun: str = ""
+    floor: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def get(self, *tags: str) -> Series | None:
+        """The finite points of the first of these curves that has any; None where none has."""
+        found = (self.series[tag].finite() for tag in tags if tag in self.series)
+        return next((one for one in found if len(one)), None)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that the log reaches to."""
+        return max((int(one.steps[-1]) for one in self.series.values() if len(one)), default=0)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the log reaches to; 0 where it does not say."""
+        ends = [one.epochs[-1] for one in self.series.values() if len(one)]
+        return int(np.nanmax([*ends, 0.0]))
+
+
+def ordered(steps: NDArray[np.int64], values: Numbers, seconds: Numbers, epochs: Numbers) -> Series:
+    """A curve of points in the order of writing; of several for a step the last counts."""
+    order = np.argsort(steps, kind="stable")
+    last = np.append(np.diff(steps[order]) != 0, True) if len(order) else np.zeros(0, bool)
+    keep = order[last]
+    return Series(steps[keep], values[keep], seconds[keep], epochs[keep])
