@@ -19,7 +19,19 @@ from setvae_cli.runs.folder import RunFolder, latest
 from setvae_cli.store.reader import verify
 from tests.faults.runs import SEED, same
 
-FAULTS = ("KILL", "TERM", "KILL", "INT", "KILL", "HUP", "KILL", "USR1", "KILL", "TERM")
+# What the command does when it is stopped, and by what; some while after that began.
+FAULTS = (
+    ("starting", "KILL"),
+    ("preparing", "KILL"),
+    ("preparing", "TERM"),
+    ("training", "KILL"),
+    ("training", "INT"),
+    ("training", "KILL"),
+    ("training", "HUP"),
+    ("training", "USR1"),
+    ("training", "KILL"),
+    ("measuring", "TERM"),
+)
 SUBJECTS, MINUTES = 400, 40
 COMMAND = ("train", "--data", "events.csv", "--source", "table", "--map", "label:death=death",
            "--resume", "auto", "--preset", "tiny", "--max-epochs", "3", "--device", "cpu",
@@ -41,17 +53,40 @@ def table(folder: Path) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The command, which speaks to a file."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SETVAE_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "setvae_cli.cli.app", *COMMAND],
-        cwd=folder,
-        env=clean,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with open(folder / "told", "wb") as told:
+        return subprocess.Popen(
+            [sys.executable, "-m", "setvae_cli.cli.app", *COMMAND],
+            cwd=folder,
+            env=clean,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+        )
+
+
+def told_in(folder: Path) -> str:
+    return (folder / "told").read_text()
+
+
+def has_begun(phase: str, folder: Path) -> bool:
+    """Whether a command is that far, as it can be seen from outside."""
+    run = run_of(folder)
+    match phase:
+        case "preparing":
+            return any(folder.glob("outputs/.cache/*"))
+        case "training":
+            return "machine" in told_in(folder)
+        case "measuring":
+            return run is not None and any(run.checkpoints.glob("final_*"))
+    return True
+
+
+def wait_until(phase: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None and not has_begun(phase, folder):
+        time.sleep(0.01)
 
 
 def run_of(folder: Path) -> RunFolder | None:
@@ -74,46 +109,39 @@ def is_right(folder: Path, code: int, told: str, number: int) -> bool:
     )
 
 
-def phase(folder: Path, told: str) -> str:
-    """What a command did when it was stopped, as far as it can be seen from outside."""
-    run = run_of(folder)
-    if "machine" not in told:
-        return "preparing" if told or list(folder.glob("outputs/.cache/*")) else "starting"
-    return "measuring" if run and list(run.checkpoints.glob("final_*")) else "training"
-
-
 def test_a_command_that_is_stopped_ten_times_ends_with_the_same_bits(tmp_path, report) -> None:
-    expected, began = table(tmp_path / "whole"), time.monotonic()
+    expected = table(tmp_path / "whole")
     process = start(expected)
-    _, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told
-    seconds = time.monotonic() - began
+    wait_until("training", expected, process)
+    began = time.monotonic()
+    assert process.wait(200) == 0, told_in(expected)
+    seconds = {"starting": 2.0, "preparing": 0.3, "measuring": 0.1}
+    seconds["training"] = (time.monotonic() - began) / 4
     whole = run_of(expected)
     assert whole is not None
     folder, generator = table(tmp_path / "parts"), random.Random(SEED)
-    met, ends = [], 0
-    while len(met) < len(FAULTS):
-        number, process = signal.Signals[f"SIG{FAULTS[len(met)]}"], start(folder)
-        # Every tenth of the time has its turn, the end the more often the more is done.
-        share = generator.uniform(len(met), len(met) + 1) / len(FAULTS) * 0.9**ends
+    met, ends = 0, 0
+    while met < len(FAULTS):
+        phase, name = FAULTS[met]
+        number, process = signal.Signals[f"SIG{name}"], start(folder)
+        wait_until(phase, folder, process)
         try:
-            process.wait(share * seconds)
+            process.wait(generator.uniform(0, seconds[phase]))
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-        _, told = process.communicate(timeout=100)
-        if process.returncode == 0:  # it was faster; the next one begins anew
+        code, told = process.wait(100), told_in(folder)
+        if code == 0:  # it was faster; the next one begins anew
             ends += 1
             compared(folder, whole).path.rename(folder / f"done{ends}")
+            assert ends < len(FAULTS)
             continue
-        met.append(phase(folder, told))
-        assert is_right(folder, process.returncode, told, number), (process.returncode, told)
+        met += 1
+        assert is_right(folder, code, told, number), (phase, code, told)
     process = start(folder)
-    _, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+    assert process.wait(200) == 0, told_in(folder)
     compared(folder, whole)
     assert not list(folder.rglob(".tmp-*"))
-    assert len(set(met)) > 2, met
-    report(f"to the command, in {len(set(met))} phases", injected=len(met), survived=len(met))
+    report("kill -9 and signals, the command", injected=met, survived=met)
 
 
 def compared(folder: Path, whole: RunFolder) -> RunFolder:
@@ -127,8 +155,7 @@ def compared(folder: Path, whole: RunFolder) -> RunFolder:
 def test_a_killed_loader_worker_ends_training_in_one_line(tmp_path, report) -> None:
     folder = table(tmp_path / "data")
     process = start(folder)
-    assert process.stderr is not None
-    assert any(line.startswith("machine") for line in process.stderr)
+    wait_until("training", folder, process)
     victim = None
     while victim is None and process.poll() is None:
         victim = next(iter(children_of(process.pid)), None)
@@ -136,9 +163,9 @@ def test_a_killed_loader_worker_ends_training_in_one_line(tmp_path, report) -> N
     assert victim is not None
     time.sleep(0.5)
     os.kill(victim, signal.SIGKILL)
-    _, told = process.communicate(timeout=100)
+    code, told = process.wait(100), told_in(folder)
     lines = [line for line in told.splitlines() if "error: " in line]
-    assert process.returncode == 1, told
+    assert code == 1, told
     assert len(lines) == 1
     assert re.fullmatch(r"setvae train: error: a loader worker was killed, .*; use .*", lines[0])
     assert "Traceback" not in told

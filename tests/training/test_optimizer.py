@@ -68,9 +68,30 @@ def test_the_average_is_the_weighted_sum_of_all_steps():
     assert not average.training
 
 
-def test_a_number_that_is_not_finite_is_an_error_with_its_step():
-    watch = FiniteWatch("loss")
-    watch.see(torch.tensor(1.0), 1)
-    with pytest.raises(NumericalError, match="the loss is not finite at step 2"):
-        watch.see(torch.tensor(float("nan")), 2)
-    watch.check()
+NAN, ROWS = torch.tensor(float("nan")), torch.tensor([3, 14])
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "which"),
+    [(NAN, torch.tensor(1.0), "loss"), (torch.tensor(1.0), NAN, "gradient"), (NAN, None, "loss")],
+)
+def test_a_step_that_is_not_finite_is_an_error_with_its_number_and_rows(loss, norm, which):
+    watch = FiniteWatch()
+    watch.see(torch.tensor(1.0), ROWS)
+    assert watch.judge(torch.tensor(2.0), 1)
+    watch.see(loss, ROWS)
+    with pytest.raises(
+        NumericalError, match=rf"the {which} is not finite at step 2 \(rows 3, 14\)"
+    ):
+        watch.judge(norm, 2)
+
+
+def test_steps_that_are_not_finite_are_skipped_as_often_as_allowed():
+    watch = FiniteWatch(2)
+    for step in (1, 2):
+        watch.see(NAN, ROWS)
+        assert not watch.judge(None, step)
+    assert watch.skipped == 2
+    watch.see(NAN, ROWS)
+    with pytest.raises(NumericalError, match="at step 3 after 2 skipped steps"):
+        watch.judge(None, 3)

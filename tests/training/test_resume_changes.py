@@ -16,7 +16,7 @@ from setvae_cli.evaluation.sweep import Sweep
 from setvae_cli.runs.checkpoint import read, save
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.metrics_log import read as read_log
-from setvae_cli.training import fit as fit_module
+from setvae_cli.training import measuring
 from setvae_cli.training import keeper
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.changes import compare
@@ -237,9 +237,9 @@ def test_a_run_killed_before_patience_was_heard_does_not_train_on(
 
 LATE = {
     "named": (Boundary, "on_train_end", 1),
-    "measured": (fit_module, "_sweep_test", 1),
+    "measured": (measuring, "_sweep_test", 1),
     "logged": (ScalarLog, "write", 11),
-    "told": (fit_module, "Result", 1),
+    "told": (measuring, "Result", 1),
 }
 
 

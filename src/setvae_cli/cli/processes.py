@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from setvae_cli.cli.failures import SIGNALS
 from setvae_cli.cli.leftovers import forget_launcher
 from setvae_cli.cli.output import Output
 from setvae_cli.errors import NumericalError, Terminated
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.settings.run import EVERY_DEVICE
-from setvae_cli.training.part import settled_part, started_part
+from setvae_cli.training.part import Part, settled_part, started_part
 
 if TYPE_CHECKING:
     from setvae_cli.training.team import Team
@@ -36,18 +37,22 @@ def follows(settings: TrainSettings, output: Output, *, resumes: bool) -> bool:
     if not part.follows or (part.launched and trains_alone):
         return False
     output.hush()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
-                                                signal.SIGUSR1))  # fmt: skip
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # whoever started this held them back
+    try:
+        _follow(part)
+    except Terminated as stop:
+        raise Terminated(stop.number, told=True) from stop
+    return True
+
+
+def _follow(part: Part) -> None:
     from setvae_cli.training.follow import follow
     from setvae_cli.training.team import PartnerLost
 
     try:
         follow(part)
-    except Terminated as stop:
-        raise Terminated(stop.number, told=True) from stop
     except (NumericalError, PartnerLost) as error:  # the first process says it
         raise typer.Exit(1) from error
-    return True
 
 
 def team_of(settings: TrainSettings, output: Output) -> Team | None:

@@ -30,8 +30,9 @@ class SafeCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read it back, always with weights only."""
-        return self._resumed or dict(files.read(Path(path)).payload)
+        """Read it back, always with weights only; what was given is given on once."""
+        resumed, self._resumed = self._resumed, None
+        return resumed or dict(files.read(Path(path)).payload)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a file."""

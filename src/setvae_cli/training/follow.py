@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from setvae_cli.training.fit import fit
+from setvae_cli.training.fit import fit_along
 from setvae_cli.training.invitation import accepted
 from setvae_cli.training.part import Part
 from setvae_cli.training.team import Team
@@ -21,4 +21,4 @@ def follow(part: Part) -> None:
     if told is None:
         return
     settings, store, resumption = accepted(told)
-    fit(settings, store, lambda record: None, resumption, team)
+    fit_along(settings, store, resumption, team)

@@ -1,0 +1,107 @@
+"""The test split, read once: at the end of a run, with the checkpoint that validation chose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from setvae_cli.evaluation.measures import Metric
+from setvae_cli.evaluation.metrics import measure
+from setvae_cli.evaluation.sweep import Swept, sweep
+from setvae_cli.losses.objective import weights_at
+from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.runs.folder import RunFolder
+from setvae_cli.runs.model import load_model
+from setvae_cli.training.module import metric_tag
+from setvae_cli.training.prepared import Prepared
+from setvae_cli.training.records import Result
+from setvae_cli.training.scalars import ScalarLog
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How training ended.
+
+    Attributes:
+        epochs, steps: How far it went.
+        reason: Why it ended, one clause.
+        began: When the command began, on the monotonic clock, seconds.
+    """
+
+    epochs: int
+    steps: int
+    reason: str
+    began: float
+
+
+def measure_test(
+    run: Prepared, folder: RunFolder, log: ScalarLog, check: Callable[[], None], ended: Ended
+) -> Result:
+    """Measure the chosen checkpoint on the test split.
+
+    Args:
+        run: What was trained.
+        folder: Its checkpoints.
+        log: Receives the scalars.
+        check: Raises where the data turned out bad; waits until all of them were looked at.
+        ended: How training ended.
+    """
+    chosen = folder.best()
+    best = chosen[0].path if chosen else folder.best_or_last()
+    swept = _sweep_test(run, load_model(best).model.to(run.machine.dtype))
+    metrics = measure(
+        swept.logits,
+        swept.labels,
+        swept.label_mask,
+        tasks=run.header.tasks,
+        classes=run.header.classes,
+        seed=run.settings.run.seed,
+    )
+    check()
+    steps, epochs = ended.steps, ended.epochs
+    if chosen and chosen[0].measure == "auc":
+        log.write(steps, epochs, {"hp_metric": chosen[0].value})
+    log.write(steps, epochs, _test_scalars(swept, metrics))  # last: it says that all is done
+    return Result(
+        run=str(folder.path),
+        best=str(best),
+        chosen_by=f"val_{chosen[0].measure}" if chosen else "val_loss",
+        split="test",
+        metrics=metrics,
+        posterior=swept.posterior,
+        epochs=epochs,
+        steps=steps,
+        seconds=time.monotonic() - ended.began,
+        stopped=ended.reason,
+    )
+
+
+def _sweep_test(run: Prepared, model: SeqSetVAE) -> Swept:
+    weights = weights_at(
+        run.header.planned_steps,
+        run.header.planned_steps,
+        run.settings.objective,
+        evaluating=True,
+    )
+    return sweep(
+        model.to(run.machine.device),
+        run.data.test_dataloader(),
+        run.settings.objective,
+        run.header.classes,
+        weights=weights,
+        sets_per_subject=run.header.sets_per_subject,
+        autocast=run.machine.autocast(),
+    )
+
+
+def _test_scalars(swept: Swept, metrics: tuple[Metric, ...]) -> dict[str, float]:
+    found = {f"test_{name}": value for name, value in swept.scalars.items()}
+    tasks = tuple(dict.fromkeys(metric.task for metric in metrics))
+    for metric in metrics:
+        if metric.value is not None:
+            found[metric_tag("test", metric, tasks)] = metric.value
+    for level in swept.posterior:
+        found[f"test_kl_level_{level.level}"] = level.kl_nats
+        found[f"test_active_units_level_{level.level}"] = float(level.active)
+    return found
