@@ -51,7 +51,7 @@ def test_version_is_printed(here) -> None:
         (["train", "extra"], r"setvae train: error: got unexpected extra argument \(extra\)"),
         (["train", "--lr"], r"setvae train: error: option '?--lr'? requires an argument"),
         (["train", "--lr", "nan"], r"setvae train: error: --lr: must be a finite number, got nan"),
-        (["train", "--devices", "2"], r"setvae train: error: --devices: this version trains on .*"),
+        (["train", "--num-nodes", "2"], r"setvae train: error: --num-nodes: 2 machines need .*"),
         (["train", "--num-workers", "99999"], r"setvae train: error: --num-workers: 99999 .*"),
         (["train", "--config", "none.yaml"], r"setvae train: error: none.yaml: .*"),
         (

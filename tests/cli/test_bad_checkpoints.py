@@ -195,7 +195,7 @@ def test_79_a_run_goes_on_from_the_newest_checkpoint_that_verifies(
     done = here("resume", str(run), *READERS["resume"])
     assert done.returncode == 0, done.stderr
     assert re.search(r"^refused +last\.ckpt is cut short or damaged$", done.stderr, re.MULTILINE)
-    assert re.search(r"^checkpoint +\S+\.ckpt, verified, step \d", done.stderr, re.MULTILINE)
+    assert re.search(r"^checkpoint +\S+\.ckpt, verified, epoch \d", done.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

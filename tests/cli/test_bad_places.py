@@ -111,7 +111,7 @@ def test_77_what_a_launcher_left_is_taken_out_and_said_in_one_line(names: tuple[
     assert environment == {"HOME": "/home/me"}
     assert said is not None
     assert all(name in said for name in names)
-    assert said.endswith("set and ignored: one device trains alone")
+    assert said.endswith("set and ignored: no launcher started this process")
     assert forget_launcher(environment) is None
 
 

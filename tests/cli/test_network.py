@@ -63,6 +63,7 @@ SESSION: dict[str, list[list[str]]] = {
         ["benchmark-loader", "--data", "store", *SMALL, "--num-batches", "3"],
     ],
     "export": [["export", RUN, "--quiet"]],
+    "analyze-curves": [["analyze-curves", RUN, "--quiet"]],
     "doctor": [["doctor"], ["doctor", "store"], ["doctor", RUN], ["doctor", "model.safetensors"]],
 }  # fmt: skip
 

@@ -16,8 +16,7 @@ from setvae_cli.evaluation.sweep import Sweep
 from setvae_cli.runs.checkpoint import read, save
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.metrics_log import read as read_log
-from setvae_cli.training import measuring
-from setvae_cli.training import keeper
+from setvae_cli.training import keeper, measuring
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.changes import compare
 from setvae_cli.training.fit import fit

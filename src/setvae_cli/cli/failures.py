@@ -25,7 +25,6 @@ import typer
 from setvae_cli.errors import SetvaeError, Terminated
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-_FEWER = "often memory ran out; use fewer --num-workers, or 0"
 _received: list[int] = []  # handlers belong to the process, and so does what they saw
 
 
@@ -119,8 +118,6 @@ def describe(error: BaseException) -> tuple[int, str | None]:
             return 1, _worker_sentence(str(error))
         case _ if type(error).__name__ == "OutOfMemoryError":
             return 1, "the GPU's memory ran out; use a smaller --batch-size"
-        case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
-            return 1, f"a loader process died, {_FEWER}"
         case _ if type(error).__module__.startswith(("torch._inductor.", "torch._dynamo.")):
             return 1, "torch.compile failed; it needs a C++ compiler; leave out --compile-model"
         case _:
@@ -168,7 +165,7 @@ def _os_sentence(error: OSError) -> str:
 def _worker_sentence(told: str) -> str:
     if "shared memory" in told or "Bus error" in told:
         return "a loader worker found too little room in /dev/shm; use --num-workers 0"
-    return "a loader worker was killed, by the system when memory ran out; use fewer --num-workers"
+    return "a loader worker died, often because memory ran out; use fewer --num-workers, or 0"
 
 
 def _kind_and_place(error: BaseException) -> str:
