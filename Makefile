@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test faults lint clean
+.PHONY: install demo test slow faults lint clean
 
 install: $(INSTALLED)
 
@@ -17,7 +17,10 @@ demo: install
 	$(BIN)/setvae train
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --ignore tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow" --ignore tests/faults
+
+slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m slow --ignore tests/faults
 
 faults: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto tests/faults

@@ -79,6 +79,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "line"), [(2, "interrupted"), (15, "stopped by SIGTERM")])
 def test_a_signal_ends_it_in_one_line_and_leaves_neither_files_nor_processes(
     tmp_path: Path, number: int, line: str

@@ -72,6 +72,7 @@ def test_names_on_the_page_are_escaped(here, tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;" in page
 
 
+@pytest.mark.slow
 def test_versions_are_analysed_apart_and_compared_on_request(here, tmp_path: Path) -> None:
     for number in (0, 1):
         write_events(tmp_path / "logs" / f"version_{number}", original(300, kl=40 + number))

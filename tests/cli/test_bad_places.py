@@ -132,6 +132,7 @@ def _measured(result: str) -> str:
     return re.sub(r'"(run|best|seconds)": .*', "", result)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("reader", ["head -c 0", "true"])
 @pytest.mark.parametrize(
@@ -178,6 +179,7 @@ def test_99_stderr_that_is_gone_is_no_error_of_ours(tmp_path: Path) -> None:
     assert re.fullmatch(r"code [12]\n", done.stdout), done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_94_memory_that_runs_out_is_said_in_one_line(tmp_path: Path) -> None:
     rows = 12_000_000

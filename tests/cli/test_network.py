@@ -117,6 +117,7 @@ def test_the_guard_would_see_a_connection(tmp_path: Path) -> None:
     assert log.read_text() == "('127.0.0.1', 9)\n"
 
 
+@pytest.mark.slow
 def test_nothing_that_phones_home_is_imported() -> None:
     names = {"wandb", "huggingface_hub", "requests", "sentry_sdk", "mlflow"}
     program = f"import setvae_cli.training.fit, sys; print(sorted({names} & set(sys.modules)))"

@@ -233,6 +233,7 @@ def wait_for(process: subprocess.Popen[str], beginning: str) -> None:
     assert any(line.startswith(beginning) for line in process.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["No --data", "machine"])
 def test_a_job_that_slurm_warns_is_queued_again_once(tmp_path: Path, phase: str) -> None:
     tools = tmp_path / "bin"
@@ -256,6 +257,7 @@ def test_a_job_that_slurm_warns_is_queued_again_once(tmp_path: Path, phase: str)
         read(checkpoint)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     long = ["--subjects", "3000", "--gradient-accumulation-steps", "99999"]
     process = start(tmp_path, "train", "--preset", "tiny", *long)
@@ -269,6 +271,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     assert RunFolder(tmp_path / RUN).all_checkpoints() == ()
 
 
+@pytest.mark.slow
 def test_a_run_is_free_when_its_process_is_killed_though_its_workers_live(tmp_path: Path) -> None:
     given = ["--subjects", "300", "--max-epochs", "900", "--num-workers", "1"]
     process = start(tmp_path, "train", "--preset", "tiny", *given)

@@ -64,6 +64,7 @@ def test_a_loader_goes_on_exactly_where_its_state_was_saved(store: Store, worker
     assert rows(resumed) == wanted[1]
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_a_loader_still_has_workers(store: Store) -> None:
     program = f"""
 from setvae_cli.data.datamodule import SetDataModule

@@ -81,6 +81,7 @@ def test_a_signal_that_another_thread_takes_waits_too(raising) -> None:
     assert reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_group_while_workers_start_is_the_parents_alone(
     tmp_path: Path, number: int

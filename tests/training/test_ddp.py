@@ -27,6 +27,7 @@ def run_in(folder: Path) -> RunFolder:
     return RunFolder(folder / "outputs/seqsetvae/version_0")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_with_the_same_global_batch(store, tmp_path) -> None:
     given = {**SMALL, **EXACT, "batch_size": "8", "output_dir": str(tmp_path / "one/outputs")}
     fit(merge(TrainSettings, options=given, environment={}, config=None).settings, store, ignore)
@@ -49,6 +50,7 @@ def test_two_processes_train_as_one_does_with_the_same_global_batch(store, tmp_p
             assert first.get(tag) == second.get(tag)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_and_one_device_can_go_on(store, tmp_path) -> None:
     ended = train(store, *TWO, folder=tmp_path, acts=(5, 1, signal.SIGKILL))
     assert (ended.code, ended.output, ended.left) == (1, "", ())

@@ -418,6 +418,7 @@ def test_batches_of_mostly_one_subject_are_said(store, settings, caplog):
     assert re.search(r"\d+ % of batches hold a single subject", caplog.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [0.4, 1.0])
 def test_a_run_under_a_budget_goes_on_exactly_from_any_validation(
     store, settings, tmp_path, monkeypatch, interval

@@ -191,6 +191,7 @@ def test_a_longer_run_keeps_its_warm_ups_and_ends_its_cosine_at_the_new_end(
     assert (header.planned_steps, header.first_planned_steps) == (42, 12)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_extended_equals_one_that_was_planned_so(store, settings, tmp_path):
     still = {"scheduler": "constant", "lr_warmup": 2, "beta_warmup": 4, "patience": 0}
     whole = settings(max_epochs=4, **still, output_dir=str(tmp_path / "whole"))
@@ -263,6 +264,7 @@ def test_a_run_killed_at_its_end_is_finished_without_training(
     assert go_on(folder.path, store) is None
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_two_names_of_its_last_checkpoint_ends_with_the_right_one(
     store, settings, killed, tmp_path
 ):
