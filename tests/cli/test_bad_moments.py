@@ -40,7 +40,7 @@ def test_95_a_killed_loader_process_ends_the_run_in_one_line(tmp_path: Path) -> 
         out, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    line = r"setvae train: error: a loader worker died, often .*; use fewer --num-workers"
+    line = r"setvae train: error: a loader worker died, often .*; use fewer --num-workers, or 0"
     told = [one for one in errors.splitlines() if "error:" in one]
     assert (process.returncode, out, len(told)) == (1, "", 1), errors
     assert re.fullmatch(line, told[0]), errors

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -440,3 +441,10 @@ def test_a_run_under_a_budget_goes_on_exactly_from_any_validation(
             patch.setattr(pl.Trainer, "fit", resumed)
             again = settings(**options, output_dir=str(tmp_path / f"again{number}"))
             assert_same_bits(whole, final_weights(again, store))
+
+
+def test_a_run_leaves_no_worker_behind(store, settings):
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    fit(settings(num_workers=2, max_steps=2), store, lambda record: None)
+    left = [child for child in psutil.Process().children() if child.pid not in before]
+    assert not [child for child in left if "forkserver" not in " ".join(child.cmdline())]

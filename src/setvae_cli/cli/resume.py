@@ -70,11 +70,12 @@ def go_on(path: Path, settings: TrainSettings, output: Output) -> None:
         from setvae_cli.training.resumption import prepare
 
         resumption = prepare(path, _replacing(settings))
-    output.facts(heading(resumption))
-    output.say()
-    from setvae_cli.cli.train import train
+    with requeued_when_asked(resumption.settings.run.requeue, output):
+        output.facts(heading(resumption))
+        output.say()
+        from setvae_cli.cli.train import train
 
-    train(resumption.settings, output, resumption)
+        train(resumption.settings, output, resumption)
 
 
 def _replacing(settings: TrainSettings) -> dict[str, Any]:

@@ -51,12 +51,15 @@ def run(settings: TrainSettings, output: Output) -> None:
 
         go_on(started, settings, output)
         return
-    if settings.data is None:
-        subjects = numbers.count(settings.source.subjects)
-        output.say(f"No --data: training on the built-in simulated cohort ({subjects} subjects).")
-        output.say("Your own data: setvae precompute --help")
-        output.say()
-    train(settings, output)
+    with requeued_when_asked(settings.run.requeue, output):
+        if settings.data is None:
+            subjects = numbers.count(settings.source.subjects)
+            output.say(
+                f"No --data: training on the built-in simulated cohort ({subjects} subjects)."
+            )
+            output.say("Your own data: setvae precompute --help")
+            output.say()
+        train(settings, output)
 
 
 def _started(settings: TrainSettings) -> Path | None:
@@ -78,8 +81,7 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
         output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
-    with requeued_when_asked(settings.run.requeue, output):
-        result = _fit(settings, output, resumption, team)
+    result = _fit(settings, output, resumption, team)
     if result is None:
         assert resumption is not None
         steps = numbers.count(resumption.step)

@@ -80,6 +80,7 @@ def fit(
         )
         vigil = stack.enter_context(Vigil(store, settings.run.output_dir / CACHE))
         stack.enter_context(computing(run.machine))
+        stack.callback(run.data.stop_workers)
         run.team.tell(invitation(settings, store, resumption))
         stopped, trainer = run_course(
             run,
@@ -101,7 +102,9 @@ def fit_along(
 ) -> None:
     """Compute this rank's share of a run that rank 0 writes and speaks of."""
     run = prepare_run(settings, store, resumption, team)
-    with computing(run.machine):
+    with ExitStack() as stack:
+        stack.enter_context(computing(run.machine))
+        stack.callback(run.data.stop_workers)
         run_course(
             run,
             NOWHERE,
