@@ -167,7 +167,7 @@ def test_a_killed_loader_worker_ends_training_in_one_line(tmp_path, report) -> N
     lines = [line for line in told.splitlines() if "error: " in line]
     assert code == 1, told
     assert len(lines) == 1
-    assert re.fullmatch(r"setvae train: error: a loader worker was killed, .*; use .*", lines[0])
+    assert re.fullmatch(r"setvae train: error: a loader worker died, .*; use .*", lines[0])
     assert "Traceback" not in told
     report("kill -9, loader worker", injected=1, survived=1)
 
