@@ -6,6 +6,7 @@ imports, waits and sends signals.
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
@@ -114,6 +115,10 @@ class Study:
     def _train(self, tell: Callable[[], None]) -> int:
         torch.set_num_threads(1)
         pulse.SECONDS = 0.0
+        self._fit(tell)
+        return 0
+
+    def _fit(self, tell: Callable[[], None]) -> None:
         settings = TrainSettings.from_flat(
             {**SMALL, "output_dir": str(self.folder / "outputs"), "name": NAME}
         )
@@ -123,14 +128,11 @@ class Study:
             if isinstance(record, Progress):
                 tell()
 
-        def body() -> None:
-            if run is None or not run.all_checkpoints():
-                fit(settings, store, sink)
-            else:
-                resumption = prepare(run.path, {})
-                fit(resumption.settings, store, sink, resumption)
-
-        return failures.guard("setvae train", body)
+        if run is None or not run.all_checkpoints():
+            fit(settings, store, sink)
+        else:
+            resumption = prepare(run.path, {})
+            fit(resumption.settings, store, sink, resumption)
 
 
 def outcome(run: RunFolder) -> tuple[Mapping[str, torch.Tensor], list[dict[str, object]]]:
@@ -142,14 +144,20 @@ def outcome(run: RunFolder) -> tuple[Mapping[str, torch.Tensor], list[dict[str, 
     ]
 
 
-def same(run: RunFolder, expected: RunFolder) -> bool:
-    """Whether two runs ended with the same bits and the same logs."""
+def differences(run: RunFolder, expected: RunFolder) -> list[str]:
+    """How a run ended with other bits or other logs than another one; nothing where it did not."""
     try:
         (weights, log), (other, other_log) = outcome(run), outcome(expected)
-    except (ValueError, InputError):
-        return False
-    equal = weights.keys() == other.keys() and log == other_log
-    return equal and all(torch.equal(weights[name], other[name]) for name in weights)
+    except (ValueError, InputError) as error:
+        return [f"{type(error).__name__}: {error}"]
+    found = [
+        f"weight {name}"
+        for name in sorted(weights.keys() | other.keys())
+        if name not in weights or name not in other or not torch.equal(weights[name], other[name])
+    ]
+    pairs = itertools.zip_longest(log, other_log)
+    found += [f"record {at}: {a}, not {b}" for at, (a, b) in enumerate(pairs) if a != b]
+    return found[:4]
 
 
 def _fork(work: Callable[[Callable[[], None]], int]) -> tuple[int, int]:
@@ -163,9 +171,13 @@ def _fork(work: Callable[[Callable[[], None]], int]) -> tuple[int, int]:
     try:
         os.close(reading)
         os.setpgid(0, 0)
-        failures.catch_signals()
-        os.write(writing, b"\0")
-        code = work(lambda: os.write(writing, b".") and None)
+
+        def listen_and_work() -> int:
+            failures.catch_signals()
+            os.write(writing, b"\0")
+            return work(lambda: os.write(writing, b".") and None)
+
+        code = failures.guard("setvae train", listen_and_work)
     finally:
         os._exit(code)
 
@@ -195,7 +207,7 @@ def _ended(child: tuple[int, int], stop: int | None = None, after: float = 0.0) 
         chunk = os.read(pipe, 4096)
         if not chunk:
             break
-        began = now if began is None else began
+        began = time.monotonic() - listens if began is None else began
         told += len(chunk)
     os.close(pipe)
     _, status = os.waitpid(pid, 0)

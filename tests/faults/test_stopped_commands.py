@@ -17,7 +17,7 @@ from pathlib import Path
 from setvae_cli.runs.checkpoint import is_intact
 from setvae_cli.runs.folder import RunFolder, latest
 from setvae_cli.store.reader import verify
-from tests.faults.runs import SEED, same
+from tests.faults.runs import SEED, differences
 
 # What the command does when it is stopped, and by what; some while after that began.
 FAULTS = (
@@ -148,7 +148,7 @@ def compared(folder: Path, whole: RunFolder) -> RunFolder:
     """The run in a folder, which ended as the one that was never stopped."""
     run = run_of(folder)
     assert run is not None
-    assert same(run, whole)
+    assert differences(run, whole) == []
     return run
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from setvae_cli.runs.folder import RunFolder
-from tests.faults.runs import SEED, STEPS, Study, same
+from tests.faults.runs import SEED, STEPS, Study, differences
 
 KILLS, SIGNALS = 50, 20
 
@@ -54,23 +54,28 @@ def stop_often(study: Study, whole, number: int, faults: int, codes: set[int]) -
         Faults after which all was as promised.
     """
     survived, injected, ends, training = 0, 0, 0, 0
+    wrong: list[str] = []
     for after in instants(whole, faults):
         end = study.train(number, after)
         if end.code == 0:  # it was faster than the signal
             assert study.run is not None
-            assert same(study.run, whole[0])
+            assert differences(study.run, whole[0]) == []
             ends += 1
             study.run.path.rename(study.folder / f"done{ends}")
             continue
         injected += 1
         training += end.steps > 0
-        survived += end.code in codes and study.is_whole()
+        if end.code in codes and study.is_whole():
+            survived += 1
+        else:
+            wrong.append(f"fault {injected}: {end}, {'whole' if study.is_whole() else 'not whole'}")
         if injected == faults:
             break
     assert study.train().code == 0
     assert study.run is not None
-    assert same(study.run, whole[0])
+    assert differences(study.run, whole[0]) == []
     study.steps -= ends * STEPS
+    assert wrong == []
     assert training > faults / 4  # others met the start
     return survived
 

@@ -130,6 +130,19 @@ def test_a_signal_at_any_instant_changes_no_bit(
     assert_same_end(whole, folder)
 
 
+def test_a_run_that_ends_within_an_epoch_ends_the_same_when_it_was_stopped_there(
+    store, settings, tmp_path, monkeypatch
+):
+    parts = [settings(**OPTIONS, max_steps=11, output_dir=str(tmp_path / n)) for n in "ab"]
+    fit(parts[0], store, ignore)
+    with monkeypatch.context() as patch:
+        before_call(patch, Keeper, "save_final", 1, trouble)
+        with pytest.raises(Trouble):
+            fit(parts[1], store, ignore)
+    go_on(first_run(parts[1]).path, store)
+    assert_same_end(first_run(parts[0]), first_run(parts[1]))
+
+
 ERRORS = {
     "in the forward pass": (SeqSetVAE, "forward", 8),
     "in the second half of a step": (SeqSetVAE, "forward", 9),

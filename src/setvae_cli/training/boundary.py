@@ -85,7 +85,7 @@ class Boundary(pl.Callback):
             batches = _batches_of(trainer, position)
             done = batches if position.batch == 0 else position.batch
             if self._is_due(trainer, done, batches, step):
-                self._validate(trainer, module, position.epoch + (position.batch > 0))
+                self._validate(trainer, module, position.epochs_begun)
         self._end_if_done(trainer, step)
 
     def on_train_batch_end(
@@ -111,7 +111,7 @@ class Boundary(pl.Callback):
         due = self._is_due(trainer, done, batches, step)
         if due:
             self._check()
-            self._validate(trainer, module, trainer.current_epoch + 1)
+            self._validate(trainer, module, module.position.epochs_begun)
         elif timely:
             self._check()
             self._keeper.save_last()

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -28,6 +29,21 @@ Sink = Callable[[object], None]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Course:
+    """What was trained; the same however often it was stopped on the way.
+
+    Attributes:
+        epochs: Epochs begun.
+        steps: Optimizer steps done.
+        stopped: Why it ended.
+    """
+
+    epochs: int
+    steps: int
+    stopped: Stopped
+
+
 def run_course(
     run: Prepared,
     place: Path,
@@ -36,7 +52,7 @@ def run_course(
     keeper: Callable[[Save], Keeper | Attendant],
     check: Callable[[], None],
     sink: Sink,
-) -> tuple[Stopped, pl.Trainer]:
+) -> Course:
     """Train until the planned end, patience, or a signal.
 
     Args:
@@ -48,7 +64,7 @@ def run_course(
         sink: Listener of records.
 
     Returns:
-        Why it ended, and the trainer.
+        How far it went, and why it ended there.
     """
     settings = run.settings
     module = SetVAEModule(run.model, settings, run.header, log, fused=run.machine.fused)
@@ -71,14 +87,14 @@ def run_course(
         resumed, path = run.resumption.payload(run.position), run.resumption.path
     trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed), place)
     trainer.fit(module, datamodule=run.data, ckpt_path=path)
-    return _stopped(run, boundary.selection, trainer), trainer
+    epochs, steps = module.position.epochs_begun, trainer.global_step
+    return Course(epochs, steps, _stopped(run, boundary.selection, epochs, steps))
 
 
-def _stopped(run: Prepared, selection: Selection, trainer: pl.Trainer) -> Stopped:
-    steps = trainer.global_step
+def _stopped(run: Prepared, selection: Selection, epochs: int, steps: int) -> Stopped:
     if selection.exhausted:
         return Stopped(selection.reason(), steps < run.planned.steps)
-    epochs, most = trainer.current_epoch, run.settings.optimizer.max_epochs
+    most = run.settings.optimizer.max_epochs
     done = f"{epochs} epochs done" if epochs >= most else f"{steps} steps done"
     return Stopped(done, early=False)
 

@@ -82,7 +82,7 @@ def fit(
         stack.enter_context(computing(run.machine))
         stack.callback(run.data.stop_workers)
         run.team.tell(invitation(settings, store, resumption))
-        stopped, trainer = run_course(
+        course = run_course(
             run,
             folder.path,
             log,
@@ -92,8 +92,8 @@ def fit(
             check=vigil.check,
             sink=sink,
         )
-        sink(stopped)
-        ended = Ended(trainer.current_epoch, trainer.global_step, stopped.reason, began)
+        sink(course.stopped)
+        ended = Ended(course.epochs, course.steps, course.stopped.reason, began)
         return measure_test(run, folder, log, vigil.finish, ended)
 
 

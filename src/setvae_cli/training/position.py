@@ -34,6 +34,11 @@ class Position:
         """
         return Position(epoch + 1, 0) if batches_done >= batches else Position(epoch, batches_done)
 
+    @property
+    def epochs_begun(self) -> int:
+        """Epochs of which at least one step is done; that of the last step, counted from 1."""
+        return self.epoch + (self.batch > 0)
+
     def loader_state(self) -> dict[str, int]:
         """What `EpochLoader.load_state_dict` takes."""
         return {"epoch": self.epoch, "position": self.batch}
