@@ -68,11 +68,14 @@ def cut(share: float) -> Spoil:
 
 
 def flipped(share: float) -> Spoil:
-    """One bit turned over."""
+    """One bit turned over; between two tensors nothing is kept, so it is in the next one."""
 
     def spoil(_: Path, good: Path) -> list[str]:
         content = bytearray(good.read_bytes())
-        content[int(share * len(content))] ^= 16
+        at = int(share * len(content))
+        while content[at] in b"\0Z":  # what tensors are aligned with
+            at += 1
+        content[at] ^= 16
         good.write_bytes(content)
         return [str(good)]
 

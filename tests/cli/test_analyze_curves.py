@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import platform
 import re
 from pathlib import Path
 
 import pytest
-from tests.reports.logs import original, records, write_events
+from tests.reports.logs import original, write_events
+from tests.reports.monitored import collapsing, with_the_original_s_numbers, write_run
 
 from setvae_cli.runs.metrics_log import MetricsLog
 
@@ -42,21 +45,24 @@ def test_without_a_name_the_latest_run_gets_its_report(here, run: Path) -> None:
     done = here("analyze-curves")
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "run  outputs/seqsetvae/version_0 (the latest)"
-    assert {path.name for path in (run / "report").iterdir()} == FILES
-    assert {path.stat().st_mode & 0o777 for path in (run / "report").iterdir()} == {0o600}
+    assert {path.name for path in (run / "report/curves").iterdir()} == FILES
+    assert {path.stat().st_mode & 0o777 for path in (run / "report/curves").iterdir()} == {0o600}
     lines = done.stdout.splitlines()
     assert lines[0] == "Curves  seqsetvae/version_0"
     assert re.search(r"^posterior collapse +found +KL ends at 0.01 nats", done.stdout, re.M)
     assert re.search(r"^ +-> lower --max-beta", done.stdout, re.M)
-    assert re.fullmatch(r"report +outputs/seqsetvae/version_0/report/report.html", lines[-1])
+    assert re.fullmatch(r"report +outputs/seqsetvae/version_0/report/curves/report.html", lines[-1])
     assert max(map(len, lines)) <= 80
 
 
 def test_the_page_opens_offline_and_is_closed_to_everything_else(here, run: Path) -> None:
     assert here("analyze-curves", "outputs").returncode == 0
-    page = (run / "report" / "report.html").read_text()
+    page = (run / "report/curves/report.html").read_text()
     assert "default-src 'none'; img-src data:;" in page
-    assert "<script" not in page
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert page.count("<script") == 2
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert not re.search(r"https?://", page)
     words = re.sub(r"data:[^\"]*", "", page)
@@ -68,7 +74,7 @@ def test_names_on_the_page_are_escaped(here, tmp_path: Path) -> None:
     write_events(tmp_path / "<script>alert(1)<", original(300))
     assert here("analyze-curves", "<script>alert(1)<", "--save-dir", "out").returncode == 0
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 2
     assert "&lt;script&gt;alert(1)&lt;" in page
 
 
@@ -102,49 +108,41 @@ def test_an_original_log_is_read_as_legacy_in_its_old_spelling(here, tmp_path: P
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
-def test_a_damaged_event_file_is_read_as_far_as_it_goes_with_a_warning(
+@pytest.mark.slow
+def test_the_verdict_is_said_drawn_and_listed(here, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [collapsing], action="lower-beta")
+    done = here("analyze-curves", "run", "--save-dir", "out")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "posterior collapse found level 1 collapsed since step 1 700 (active < 2 %" in said
+    assert "-> lower --max-beta, or --beta-schedule cyclical, or --free-bits 0.25" in said
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"latent_use.png"}
+    text = (tmp_path / "out" / "collapse_analysis.txt").read_text()
+    assert "step 1 900: Changed: max_beta 0.3 -> 0.15 (--on-collapse lower-beta)." in text
+    plain = json.loads(here("analyze-curves", "run", "--json", "--quiet").stdout)
+    events = plain["analyses"][0]["runs"][0]["events"]
+    assert [one.get("state", one.get("kind")) for one in events][-3:] == [
+        "collapsed",
+        "lower-beta",
+        "lower-beta",
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_with_the_monitor_one_without_and_an_original_s_log_are_compared(
     here, tmp_path: Path
 ) -> None:
-    path = write_events(tmp_path / "logs", original(300))
-    data, (start, end) = bytearray(path.read_bytes()), records(path)[40]
-    data[start + 30] ^= 4
-    path.write_bytes(data)
-    done = here("analyze-curves", "logs")
-    assert done.returncode == 0
-    assert f"{end - start} B of its event files are damaged" in done.stderr
-    assert "node17" not in done.stdout + done.stderr
-
-
-def test_a_record_that_is_still_being_written_is_no_matter(here, tmp_path: Path) -> None:
-    path = write_events(tmp_path / "logs", original(300))
-    path.write_bytes(path.read_bytes()[:-9])
-    done = here("analyze-curves", "logs")
-    assert (done.returncode, "damaged" in done.stderr) == (0, False)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["nowhere"], r"nowhere: no such folder; .*"),
-        (["empty"], r"empty: holds no log: .*; name a run's folder, or .*"),
-        (["other"], r"other: holds no curve of training or validation; its tags: speed; .*"),
-        (["notes.txt"], r"notes\.txt: is a file, expected a folder with logs; .*"),
-        ([], r"outputs: holds no run; name a folder of logs, .*"),
-        (["logs", "--compare"], r"--compare: needs two runs or more; .*"),
-        (["logs", "--log-dir", "logs"], r"--log-dir: is given beside LOG_DIR; keep one"),
-        (["logs", "--save-dir", "notes.txt"], r"notes\.txt: a file stands where a folder .*"),
-    ],
-)
-def test_what_cannot_be_analysed_is_refused_in_one_line(
-    here, tmp_path: Path, arguments: list[str], line: str
-) -> None:
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "empty").mkdir()
-    write_events(tmp_path / "other", [(1, {"speed": 1.0})])
-    write_events(tmp_path / "logs", original(100))
-    done = here("analyze-curves", "--quiet", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(f"setvae analyze-curves: error: {line}\n", done.stderr), done.stderr
+    write_run(tmp_path / "ours" / "version_0")
+    write_run(tmp_path / "ours" / "version_1", monitored=False)
+    points = with_the_original_s_numbers(original(1000, kl=40))
+    write_events(tmp_path / "old" / "version_0", points)
+    done = here("analyze-curves", "--compare", "ours", "old", "--save-dir", "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"latent_use.png"}
+    again = here("analyze-curves", "ours/version_1", "--save-dir", "out", "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
 def test_of_several_logs_one_without_curves_is_left_out_with_a_warning(

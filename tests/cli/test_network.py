@@ -64,6 +64,8 @@ SESSION: dict[str, list[list[str]]] = {
     ],
     "export": [["export", RUN, "--quiet"]],
     "analyze-curves": [["analyze-curves", RUN, "--quiet"]],
+    "visualize": [["visualize", RUN, "--quiet"]],
+    "watch": [["watch", RUN, "--once"], ["watch", "outputs", "--json"]],
     "doctor": [["doctor"], ["doctor", "store"], ["doctor", RUN], ["doctor", "model.safetensors"]],
 }  # fmt: skip
 

@@ -44,18 +44,23 @@ def metric(name: str, value: float | None, **rest: object) -> Metric:
 
 
 def result(*metrics: Metric) -> Result:
-    levels = (LevelPosterior(1, 8.13, 1.3, 58, 64, 9000), LevelPosterior(2, 12.0, 0.0, 4, 8, 9000))
+    levels = (
+        LevelPosterior(1, 8.13, 1.3, 58, 64, 9000, "healthy"),
+        LevelPosterior(2, 12.0, 0.0, 4, 8, 9000, "collapsed"),
+    )
     best = f"{RUN}/checkpoints/best_epoch=7.ckpt"
-    return Result(RUN, best, "val_auc", "test", metrics, levels, 10, 400, 90.0, "10 epochs done")
+    return Result(
+        RUN, best, "val_auc", "test", metrics, levels, (), 10, 400, 90.0, "10 epochs done"
+    )
 
 
 def test_the_closing_table_reads_as_designed() -> None:
     lines = closing_table(result(metric("auroc", 0.842), metric("auprc", 0.513)))
     assert lines == [
         "Result                          Posterior",
-        "test AUROC  0.842 [0.80, 0.88]  level  KL nats  floor  active",
-        "test AUPRC  0.513 [0.47, 0.55]    1      8.1     1.3   58 / 64",
-        "                                  2     12.0     0.0    4 / 8",
+        "test AUROC  0.842 [0.80, 0.88]  level  KL nats  floor  active     verdict",
+        "test AUPRC  0.513 [0.47, 0.55]    1      8.1     1.3   58 / 64    healthy",
+        "                                  2     12.0     0.0    4 / 8     collapsed",
         "best        outputs/seqsetvae/version_0/checkpoints/best_epoch=7.ckpt",
     ]
 

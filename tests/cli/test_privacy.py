@@ -104,6 +104,16 @@ LATER: dict[str, list[list[str]]] = {
         ["outputs/seqsetvae/version_1", "--max-epochs", "3", "--json"],
     ],
     "export": [[RUN, "--out", "model.safetensors"]],
+    "analyze-curves": [
+        [RUN, "--verbose"],
+        ["outputs", "--compare", "--save-dir", "compared", "--json"],
+    ],
+    "watch": [[RUN], ["outputs", "--json"]],
+    "visualize": [
+        [RUN, "--method", "pca", "--verbose"],
+        ["outputs/seqsetvae/version_1", "--method", "pca", "--split", "train", "--json"],
+        ["outputs/seqsetvae/version_2", "--method", "pca", "--sample-idx", "0,1,2"],
+    ],
     "doctor": [["store"], [RUN], ["outputs/seqsetvae/version_1", "--json"]],
 }  # fmt: skip
 

@@ -107,9 +107,9 @@ def test_the_old_numbers_mislead_where_the_verdict_does_not(
 def test_a_verdict_takes_three_checks_in_a_row_and_names_the_first() -> None:
     found = run([GOOD, GOOD, GOOD, DEAD, DEAD, GOOD, DEAD, DEAD, DEAD])
     assert [each.state for each in found] == ["warming"] * 2 + ["healthy"] * 6 + ["collapsed"]
-    assert [each.changed for each in found] == [False, False, True] + [False] * 5 + [True]
+    assert [each.changed for each in found] == [True, False, True] + [False] * 5 + [True]
     assert found[-1].since == 700
-    assert "active < 2%, information < 0.1 nat, decoder gap about 0, 3 checks" in found[-1].rule
+    assert "active < 2 %, information < 0.1 nat, decoder gap about 0, 3 checks" in found[-1].rule
     assert found[-1].figures == (
         "active 0 / 32, KL 0.01 nats, information <= 0.02 nat, decoder gap 0.00"
     )

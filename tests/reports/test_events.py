@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
@@ -59,6 +61,32 @@ def test_what_our_runs_write_is_read_back(tmp_path: Path) -> None:
     assert (found.lost_bytes, found.unfinished_bytes, found.records) == (0, 0, 7)
 
 
+def test_events_of_many_layouts_read_as_tensorboard_reads_them(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "events.out.tfevents.1.h"
+    with open(path, "wb") as file:
+        writer = RecordWriter(file)
+        for number in range(600):
+            tags = [f"t{k:02d}" for k in generator.permutation(50)[: generator.integers(0, 4)]]
+            held = [Summary.Value(tag=tag, simple_value=number - k) for k, tag in enumerate(tags)]
+            step = int(generator.choice([0, 5, 127, 128, 20_000, 2**40]))
+            event = Event(wall_time=2.5 * number, step=step, summary=Summary(value=held))
+            writer.write(event.SerializeToString())
+    theirs: dict[str, list[tuple[int, float, float]]] = {}
+    for event in RawEventFileLoader(str(path)).Load():
+        one = Event.FromString(event)
+        for value in one.summary.value:
+            points = theirs.setdefault(value.tag, [])
+            points.append((one.step, one.wall_time, value.simple_value))
+    found = read(path)
+    assert (found.records, found.lost_bytes) == (600, 0)
+    columns = (found.scalars.steps, found.scalars.walls, found.scalars.values)
+    ours: dict[str, list[tuple[int, float, float]]] = {}
+    for number, *point in zip(found.scalars.tag, *columns, strict=True):
+        ours.setdefault(found.scalars.tags[number], []).append(tuple(point))
+    assert ours == theirs
+
+
 def test_scalars_of_newer_writers_and_those_that_are_no_numbers_are_read(tmp_path: Path) -> None:
     path = tmp_path / "events.out.tfevents.1.h"
     with open(path, "wb") as file:
@@ -105,6 +133,23 @@ def test_behind_a_damaged_length_everything_is_lost_and_counted(tmp_path: Path) 
     path.write_bytes(data)
     found = read(path)
     assert (found.records, found.lost_bytes) == (20, len(data) - start)
+
+
+def test_a_flipped_bit_anywhere_is_told(tmp_path: Path) -> None:
+    log = EventFile(tmp_path)
+    for step in range(20):
+        log.write(step, {"a": 1.0})
+    log.close()
+    (path,) = tmp_path.iterdir()
+    whole, generator = path.read_bytes(), random.Random(0)
+    assert read(path).records == 22
+    for _ in range(200):
+        data = bytearray(whole)
+        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        path.write_bytes(data)
+        found = read(path)
+        assert found.records < 22
+        assert found.lost_bytes + found.unfinished_bytes > 0
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -166,5 +211,6 @@ def test_a_training_that_began_anew_in_the_same_folder_is_told(tmp_path: Path) -
 
 
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, setvae_cli.reports.events; sys.exit('torch' in sys.modules)"
+    names = "setvae_cli.reports.events, setvae_cli.reports.curves.write"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -53,7 +53,7 @@ def test_without_a_best_checkpoint_the_newest_is_taken(tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint"):
         run.best_or_last()
     for kind, step in (("error", 9), ("interrupted", 4), ("interrupted", 12)):
-        path = run.stopped_path(kind, step=step, batch_size=4)
+        path = run.marked_path(kind, step=step, batch_size=4)
         path.touch()
         assert run.best_or_last() == path
     run.last.touch()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setvae_cli.errors import InputError, RunError
-from setvae_cli.runs.metrics_log import MetricsLog, _line, _parse, read
+from setvae_cli.runs.metrics_log import MetricsLog, _line, parse, read
 
 plain = (
     st.none()
@@ -28,7 +28,7 @@ def test_a_record_comes_back_as_it_was(record):
         record = {"step": 1}
     line = _line(record)
     assert line.count(b"\n") == 1
-    assert _parse(line) == record
+    assert parse(line) == record
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_from_an_earlier_one_the_later_ones_are_set_aside(run):
 def test_a_run_that_another_process_went_on_with_meanwhile_is_left_alone(run, what):
     chosen = choose(run.path)
     if what == "written":
-        write_checkpoint(run.stopped_path("interrupted", step=50, batch_size=4), step=50)
+        write_checkpoint(run.marked_path("interrupted", step=50, batch_size=4), step=50)
     elif what == "replaced":
         write_checkpoint(run.last, step=50)
     else:

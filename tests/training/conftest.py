@@ -22,6 +22,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _validations_of_several_batches() -> Iterator[None]:
+    """A validation that is one batch cannot be cut short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("setvae_cli.data.datamodule.EVALUATED", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three splits with both classes."""

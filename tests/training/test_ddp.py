@@ -27,6 +27,11 @@ def run_in(folder: Path) -> RunFolder:
     return RunFolder(folder / "outputs/seqsetvae/version_0")
 
 
+def _alike(record: dict[str, object]) -> dict[str, object]:
+    """What does not depend on who lies beside whom in a batch, as exchanged latents do."""
+    return {tag: value for tag, value in record.items() if "gap" not in tag and tag != "figures"}
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_with_the_same_global_batch(store, tmp_path) -> None:
     given = {**SMALL, **EXACT, "batch_size": "8", "output_dir": str(tmp_path / "one/outputs")}
@@ -45,7 +50,9 @@ def test_two_processes_train_as_one_does_with_the_same_global_batch(store, tmp_p
     for name, tensor in final_of(run_in(two))["state_dict"].items():
         torch.testing.assert_close(tensor, weights[name], rtol=1e-8, atol=1e-12, msg=name)
     for first, second in zip(log_of(run_in(one)), log_of(run_in(two)), strict=True):
-        assert second == pytest.approx(first, rel=1e-6)
+        for tag, value in _alike(first).items():
+            same = value if isinstance(value, str) else pytest.approx(value, rel=1e-6)
+            assert second[tag] == same, tag
         for tag in ("val_auc", "val_auprc", "val_accuracy"):
             assert first.get(tag) == second.get(tag)
 

@@ -190,7 +190,7 @@ def test_an_exception_in_a_forward_pass_keeps_the_last_whole_step(store, setting
             with pytest.raises(Trouble):
                 fit(parts, store, said.append)
         (saved,) = [record for record in said if isinstance(record, Saved)]
-        assert saved == Saved("error_step=3_bs=4.ckpt", exception=True)
+        assert saved == Saved("error_step=3_bs=4.ckpt", "exception")
 
 
 def test_a_wrong_request_leaves_no_error_checkpoint(store, settings, tmp_path):
@@ -243,11 +243,11 @@ def test_interrupted_and_error_checkpoints_stay_as_many_as_are_kept(store, setti
             go_on(folder.path, store, stop_at(step))
         with pytest.raises(Trouble):
             go_on(folder.path, store, fail_at(step + 2))
-    assert [path.name for path in folder.stopped("interrupted")] == [
+    assert [path.name for path in folder.marked("interrupted")] == [
         "interrupted_step=9_bs=4.ckpt",
         "interrupted_step=7_bs=4.ckpt",
     ]
-    assert len(folder.stopped("error")) == 2
+    assert len(folder.marked("error")) == 2
 
 
 def test_tensorboard_sees_each_step_once(store, settings, whole, tmp_path):

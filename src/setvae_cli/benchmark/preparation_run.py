@@ -143,7 +143,7 @@ def prepare(case: Case, table: Path, store: Path) -> Run:
             [sys.executable, *COMMAND, *told], stdout=out, stderr=said, env=environment
         )
         try:
-            memory = _highest_memory(child)
+            memory = highest_memory(child)
         finally:
             _end(child)
         seconds = time.perf_counter() - began
@@ -167,7 +167,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _highest_memory(child: subprocess.Popen[bytes]) -> int:
+def highest_memory(child: subprocess.Popen[bytes]) -> int:
     """Wait for a process; the highest sum of the memory of it and of all below it, bytes."""
     process, highest = psutil.Process(child.pid), 0
     while child.poll() is None:

@@ -19,7 +19,7 @@ from setvae_cli.files import share_with_group
 from setvae_cli.settings.command import AnalyzeCurvesSettings
 
 if TYPE_CHECKING:
-    from setvae_cli.reports.curves.rules import Diagnosis
+    from setvae_cli.reports.curves.diagnosis import Diagnosis
     from setvae_cli.reports.curves.text import Judged
 
 WIDTH, NAME_WIDTH, RULE_WIDTH = 80, 31, 21
@@ -35,7 +35,7 @@ def run(settings: AnalyzeCurvesSettings, output: Output) -> None:
     """Draw and judge the curves of runs, ours and TensorBoard logs of the original.
 
     LOG_DIR is a run, a folder of event files, or a folder of such: each run below it is analysed by
-    itself, or with --compare all of them in the same figures. Files go into the run's report/
+    itself, or with --compare all of them in the same figures. Files go into the run's report/curves
     folder, and for logs of others into LOG_DIR/analysis.
     """
     named = _named(settings)
@@ -139,7 +139,7 @@ def _own(path: Path) -> Path:
     from setvae_cli.runs.folder import RunFolder
 
     run = RunFolder(path)
-    return run.report if run.settings.is_file() else path / "analysis"
+    return run.report / "curves" if run.settings.is_file() else path / "analysis"
 
 
 def _beside(named: Sequence[Path], paths: Sequence[Path]) -> Path:
@@ -175,7 +175,7 @@ def table(together: Sequence[Judged], files: Sequence[Path]) -> list[Line]:
         for one in judged.diagnoses:
             lines += _diagnosis_lines(one)
         lines.append("")
-    return [*lines, [(f"{'report':<{NAME_WIDTH}}", KEY_STYLE), (shown(files[-1]), None)]]
+    return [*lines, [("report  ", KEY_STYLE), (shown(files[-1]), None)]]
 
 
 def _figure_lines(judged: Judged) -> list[Line]:
@@ -215,6 +215,7 @@ def plain(together: Sequence[Judged], files: Sequence[Path]) -> dict[str, Any]:
                 "legacy": judged.run.legacy,
                 "notes": list(judged.run.notes),
                 "summary": asdict(judged.summary),
+                "events": [asdict(event) for event in judged.run.events],
                 "diagnoses": [asdict(one) for one in judged.diagnoses],
             }
             for judged in together

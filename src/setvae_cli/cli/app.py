@@ -19,7 +19,9 @@ COMMANDS = {
     "train": "Train on a store, on raw events, or on the built-in cohort.",
     "resume": "Go on with a run from its newest good checkpoint.",
     "benchmark-loader": "Time the training loader: how many workers suit this data.",
+    "watch": "Watch a run, or all runs below a folder, in the terminal.",
     "analyze-curves": "Draw and judge the curves of runs, and of TensorBoard logs.",
+    "visualize": "Draw the latents of a trained model, and judge them.",
     "export": "Write a trained model to one file for sharing.",
     "doctor": "Check this machine, or a store, a run, a checkpoint.",
 }

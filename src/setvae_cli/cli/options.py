@@ -28,6 +28,7 @@ TITLES = {
     "optimizer": "Optimizer",
     "measure": "Measurement",
     "loader": "Batches",
+    "monitor": "Posterior collapse",
     "run": "Run",
 }
 

@@ -58,6 +58,11 @@ class Output:
         self._last_plain = clock()
         self._spaced = True  # nothing was said yet, or the last line was empty
 
+    @property
+    def speaks_json(self) -> bool:
+        """Whether the result is one JSON document."""
+        return self._json
+
     def hush(self) -> None:
         """Say nothing from now on."""
         self._quiet = True
@@ -66,6 +71,11 @@ class Output:
         """Say what is being done, on stderr."""
         if not self._quiet:
             self._line(sys.stderr, [(text, style)])
+
+    def show(self, line: Line) -> None:
+        """Say one line in parts with their styles, on stderr."""
+        if not self._quiet:
+            self._line(sys.stderr, [(line, None)] if isinstance(line, str) else [*line])
 
     def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Name what is worked on, one aligned line a fact, on stderr."""

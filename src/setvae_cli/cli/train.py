@@ -11,6 +11,7 @@ import typer
 
 from setvae_cli import numbers
 from setvae_cli.cli import options
+from setvae_cli.cli.collapse_view import CollapseView, closing_lines
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.processes import counted_devices, follows, team_of
 from setvae_cli.cli.slurm import requeued_when_asked
@@ -87,7 +88,8 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         steps = numbers.count(resumption.step)
         output.result([f"Nothing to do: the run is complete at step {steps}."], {"complete": True})
         return
-    output.result(closing_table(result), asdict(result))
+    lines = [*closing_table(result), *closing_lines(result.verdicts, settings.objective)]
+    output.result(lines, asdict(result))
     output.next(f"tensorboard --logdir {settings.run.log_dir or result.run}")
 
 
@@ -111,6 +113,7 @@ class TrainingView:
     def __init__(self, settings: TrainSettings, output: Output) -> None:
         self._settings, self._output = settings, output
         self._run = ""
+        self._posterior = CollapseView(settings.objective, output)
 
     def __call__(self, record: object) -> None:
         """Show one record; those that only matter to others are passed over."""
@@ -130,13 +133,17 @@ class TrainingView:
             case records.Validated():
                 if self._output.verbose:
                     self._output.say(validation_line(record))
+            case records.Checked():
+                folder = self._settings.run.log_dir or Path(self._run)
+                self._posterior.show(record, folder / "posterior_metrics", self._run)
             case records.Stopping():
                 self._output.end_progress()
                 self._output.say("finishing this step ... (again to stop at once)")
             case records.Saved():
                 self._output.end_progress()
                 self._output.say(f"saved {record.checkpoint}")
-                self._output.say(f"Resume with:  setvae resume {self._run}")
+                if record.why != "collapse":
+                    self._output.say(f"Resume with:  setvae resume {self._run}")
             case records.Stopped():
                 self._output.end_progress()
                 if record.early:
@@ -199,9 +206,10 @@ def _metric_value(metric: Metric) -> str:
 
 
 def _posterior_lines(levels: tuple[LevelPosterior, ...]) -> list[str]:
-    head = f"{'level':<7}{'KL nats':<9}{'floor':<7}active"
-    rows = [
-        f"{one.level:>3}{one.kl_nats:>9.1f}{one.floor:>8.1f}{one.active:>5} / {one.latent}"
-        for one in levels
-    ]
+    head = f"{'level':<7}{'KL nats':<9}{'floor':<7}{'active':<11}verdict"
+    rows = []
+    for one in levels:
+        active = f"{one.active:>3} / {one.latent}"
+        told = one.verdict or "not watched"
+        rows.append(f"{one.level:>3}{one.kl_nats:>9.1f}{one.floor:>8.1f}  {active:<12}{told}")
     return [head, *rows]

@@ -25,6 +25,8 @@ from setvae_cli.store.format import SPLITS
 from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
 
+EVALUATED = 4  # times larger batches: a pass without gradients keeps nothing for a way back
+
 _log = logging.getLogger(__name__)
 
 
@@ -275,10 +277,11 @@ class SetDataModule(pl.LightningDataModule):
         shuffle: bool,
         ranks: tuple[int, int],
     ) -> EpochSampler:
+        larger = 1 if shuffle else EVALUATED
         return EpochSampler(
             dataset.n_elements,
             dataset.labels >= 0,
-            settings.batch_size,
+            larger * settings.batch_size,
             settings.gradient_accumulation_steps if shuffle else 1,
             max_elements=settings.max_elements_per_batch,
             seed=self._seed,

@@ -38,6 +38,7 @@ class LevelPosterior:
         active: Active dimensions.
         latent: All dimensions.
         sets: Sets it was measured on.
+        verdict: What the watch over the run said last; empty without one.
     """
 
     level: int
@@ -46,3 +47,4 @@ class LevelPosterior:
     active: int
     latent: int
     sets: int
+    verdict: str = ""

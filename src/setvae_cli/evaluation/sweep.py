@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from setvae_cli.data.batch import SetBatch
-from setvae_cli.evaluation.measures import LevelPosterior
-from setvae_cli.evaluation.posterior import PosteriorStream
 from setvae_cli.losses.objective import LossTerms, Weights, loss_terms, total
+from setvae_cli.monitor.metrics import Metrics
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.settings.objective import ObjectiveSettings
 
@@ -33,7 +32,6 @@ class Swept:
         label_mask: [subjects, tasks], True where there is a label.
         scalars: `loss`, `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label; only with
             labels), `beta`, `recon_weight`, `pred_weight`.
-        posterior: One entry a level; empty when not asked for.
     """
 
     rows: np.ndarray
@@ -41,7 +39,6 @@ class Swept:
     labels: np.ndarray
     label_mask: np.ndarray
     scalars: dict[str, float]
-    posterior: tuple[LevelPosterior, ...]
 
 
 class Sweep:
@@ -51,7 +48,7 @@ class Sweep:
         model: In evaluation mode.
         objective: Free bits, smoothing, regularisers.
         classes: Classes of each task.
-        posterior: Whether to measure posteriors, which costs float64 arithmetic.
+        metrics: Measures posteriors on the way; None: nothing does.
     """
 
     def __init__(
@@ -59,11 +56,10 @@ class Sweep:
         model: SeqSetVAE,
         objective: ObjectiveSettings,
         classes: tuple[int, ...],
-        *,
-        posterior: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         self._model, self._objective, self._classes = model, objective, classes
-        self._stream = PosteriorStream(objective.free_bits) if posterior else None
+        self.metrics = metrics
         self._columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._terms: list[LossTerms] = []
         self._batch: SetBatch | None = None
@@ -75,8 +71,8 @@ class Sweep:
         self._terms.append(terms)
         self._columns.append((batch.rows, output.logits, batch.labels, batch.label_mask))
         self._batch = batch
-        if self._stream is not None:
-            self._stream.update(output.posteriors, output.priors)
+        if self.metrics is not None:
+            self.metrics.update(self._model, batch, output)
 
     def finish(
         self,
@@ -112,7 +108,6 @@ class Sweep:
             labels=labels.numpy(),
             label_mask=mask.numpy(),
             scalars={"loss": float(loss), **scalars(terms, weights, sum(labelled))},
-            posterior=self._stream.result() if self._stream is not None else (),
         )
 
 
@@ -125,9 +120,10 @@ def sweep(
     weights: Weights,
     sets_per_subject: float,
     autocast: AbstractContextManager[object],
+    metrics: Metrics | None = None,
 ) -> Swept:
-    """Pass over all batches, on the model's device, with posterior measures."""
-    collected = Sweep(model.eval(), objective, classes, posterior=True)
+    """Pass over all batches, on the model's device."""
+    collected = Sweep(model.eval(), objective, classes, metrics)
     with torch.no_grad(), autocast:
         for batch in batches:
             collected.add(placed(batch, model))

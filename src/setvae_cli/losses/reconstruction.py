@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -71,16 +72,46 @@ def recon_by_set(
         )
     keys, sets, codes = batch.keys.long(), plan.element_set, decoder.codes
     logits = _full(decoder.heads.all(decoded, 0, 1))
+    present = logits.view(-1).index_select(0, sets * codes + keys)
+    present = present * _first_of_code(keys, sets, codes)
+    each = predicted_values(decoder, decoded, batch).nll - present
+    absent = functional.softplus(logits).sum(-1)
+    return absent + segment_sum(each[:, None], sets, plan.sets)[:, 0]
+
+
+@dataclass(frozen=True)
+class PredictedValues:
+    """The density of every value given its code.
+
+    Attributes:
+        location, sigma: Of the Gaussian of a numeric code, z-scores; of other kinds the location
+            of a binary code is its logit, and the rest means nothing.
+        nll: Negative log density of the value, nats; 0 without one.
+    """
+
+    location: Float[Tensor, "elements"]
+    sigma: Float[Tensor, "elements"]
+    nll: Float[Tensor, "elements"]
+
+
+def predicted_values(
+    decoder: QueryDecoder, decoded: Float[Tensor, "sets hidden"], batch: SetBatch
+) -> PredictedValues:
+    """What the decoder says of each value.
+
+    Args:
+        decoder, decoded: As of the model and its output.
+        batch: The targets.
+    """
+    keys, sets, codes = batch.keys.long(), batch.plan.element_set, decoder.codes
     if codes <= DENSE_CODES:
         numbers = decoder.heads.all(decoded, 1, 3).view(-1, 2)
         numbers = numbers.index_select(0, sets * codes + keys)
     else:
         numbers = decoder.heads.at(decoded, sets, keys)[:, 1:]
-    present = logits.view(-1).index_select(0, sets * codes + keys)
-    present = present * _first_of_code(keys, sets, codes)
-    each = _value_nll(decoder, decoded, batch, _full(numbers)) - present
-    absent = functional.softplus(logits).sum(-1)
-    return absent + segment_sum(each[:, None], sets, plan.sets)[:, 0]
+    numbers = _full(numbers)
+    location, scale = numbers.t().contiguous()
+    return PredictedValues(location, _sigma(scale), _value_nll(decoder, decoded, batch, numbers))
 
 
 def _full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -104,7 +135,7 @@ def _value_nll(
     """Density of every value given its code, from a location and a raw scale; 0 without one."""
     keys, values = batch.keys.long(), batch.values
     mean, scale = numbers.t().contiguous()  # functions of every other number are slow
-    sigma = SMALLEST_SIGMA + functional.softplus(scale)
+    sigma = _sigma(scale)
     gaussian = 0.5 * ((values - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)
     is_binary = decoder.is_binary.index_select(0, keys)
     bits = functional.binary_cross_entropy_with_logits(
@@ -118,6 +149,10 @@ def _value_nll(
         )
         nll = torch.where(is_category, -log_p, nll)
     return torch.where(batch.value_mask, nll, 0.0)
+
+
+def _sigma(scale: Float[Tensor, "elements"]) -> Float[Tensor, "elements"]:
+    return SMALLEST_SIGMA + functional.softplus(scale)
 
 
 def _first_of_code(

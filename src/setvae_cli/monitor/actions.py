@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from setvae_cli.monitor.rules import CHECKS_IN_A_ROW
 from setvae_cli.monitor.verdict import Verdict
+from setvae_cli.settings.monitor import OnCollapse
 from setvae_cli.settings.objective import ObjectiveSettings
 
-OnCollapse = Literal["warn", "checkpoint", "stop", "lower-beta", "free-bits"]
 BETA_FACTOR = 0.5
 FIRST_FREE_BITS, MOST_FREE_BITS = 0.25, 2.0
 PATIENCE = 3 * CHECKS_IN_A_ROW
@@ -78,6 +78,16 @@ class Actions:
         )
         self.taken.append({**asdict(action), "levels": list(levels)})
         return action
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run was asked to end, and nothing else is asked for since."""
+        return self.kind == "stop" and any(each["kind"] == "stop" for each in self.taken)
+
+    def forget(self, name: str) -> None:
+        """Undo what was done to a setting: it was given anew."""
+        for action in self.taken:
+            action["changes"] = {n: v for n, v in action["changes"].items() if n != name}
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from setvae_cli.monitor.sample import SetSample
 
 FEWEST_SETS = 256
-DRAWS = 4
+DRAWS = 2
 
 
 @dataclass(frozen=True)

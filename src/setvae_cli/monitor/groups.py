@@ -38,10 +38,10 @@ class Interval:
     high: float
 
 
-def group_of(rows: Int64[Tensor, "subjects"]) -> Int64[Tensor, "subjects"]:
+def group_of(rows: Int64[Tensor, "subjects"], groups: int = GROUPS) -> Int64[Tensor, "subjects"]:
     """The group of each subject."""
     uniform = counter_uniform(0, 0, 0, rows, torch.zeros_like(rows), draw=GROUP_DRAW)
-    return (uniform * GROUPS).long()
+    return (uniform * groups).long()
 
 
 def replicate_weights(

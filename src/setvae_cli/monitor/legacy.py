@@ -7,8 +7,10 @@ sharp one that knows everything about its sets is called collapsed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from setvae_cli.monitor.measures import LevelMeasures
+if TYPE_CHECKING:
+    from setvae_cli.monitor.measures import LevelMeasures
 
 ACTIVE_ABOVE = 0.01
 

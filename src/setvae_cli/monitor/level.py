@@ -44,15 +44,18 @@ class LevelStream:
         latent: Latent numbers a set.
         device: Where sums are kept.
         sampled: Whether to keep a sample of sets for the bracket.
+        groups: Groups of subjects, each with a matrix of latents by latents.
     """
 
-    def __init__(self, latent: int, device: torch.device, *, sampled: bool = True) -> None:
+    def __init__(
+        self, latent: int, device: torch.device, *, sampled: bool = True, groups: int = GROUPS
+    ) -> None:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
-        self.means = GroupMoments(GROUPS, latent, device)
-        self.sums = zeros(GROUPS, 3, latent)  # KL, residual variance, plain variance
-        self.subjects = zeros(GROUPS)
+        self.means = GroupMoments(groups, latent, device)
+        self.sums = zeros(groups, 3, latent)  # KL, residual variance, plain variance
+        self.subjects = zeros(groups)
         self.histogram = zeros(latent, len(EDGES) + 1)
         self.sample = SetSample(latent, device) if sampled else None
         self._edges = torch.tensor(EDGES, dtype=torch.float64, device=device)
@@ -65,7 +68,7 @@ class LevelStream:
             plan: Of the batch.
             rows: Row number of each subject.
         """
-        residual, group = Residual.of(q, p), group_of(rows)
+        residual, group = Residual.of(q, p), group_of(rows, len(self.subjects))
         kl = residual.kl()
         columns = torch.stack([kl, residual.variance(), q.logvar.detach().double().exp()], 1)
         self.sums.index_add_(0, group.index_select(0, plan.set_subject), columns)
@@ -102,7 +105,8 @@ class LevelStream:
     @classmethod
     def from_state(cls, state: Mapping[str, Any], device: torch.device) -> LevelStream:
         """The stream that `state` described."""
-        stream = cls(state["sums"].shape[-1], device, sampled=state["sample"] is not None)
+        groups, _, latent = state["sums"].shape
+        stream = cls(latent, device, sampled=state["sample"] is not None, groups=groups)
         stream.means = GroupMoments.from_state(state["means"], device)
         for name in ("sums", "subjects", "histogram"):
             getattr(stream, name).copy_(state[name])
@@ -115,7 +119,7 @@ class LevelStream:
         sets = float(self.means.count.sum())
         if sets == 0:
             return None
-        everyone = torch.ones(1, GROUPS, dtype=torch.float64)
+        everyone = torch.ones(1, len(self.subjects), dtype=torch.float64)
         spread = self.means.weighted().covariance(everyone)[0].diagonal()
         kl, variance, plain = self.sums.sum(0).cpu() / sets
         below = self.histogram.cpu().cumsum(1)[:, EDGES.index(EPSILON)] / sets

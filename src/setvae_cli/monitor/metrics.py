@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from setvae_cli.data.batch import SetBatch
-from setvae_cli.monitor.groups import group_of
+from setvae_cli.monitor.groups import GROUPS, group_of
 from setvae_cli.monitor.history_use import LinearFit
 from setvae_cli.monitor.legacy import legacy
 from setvae_cli.monitor.level import LevelStream
@@ -28,6 +28,8 @@ from setvae_cli.monitor.swaps import (
 )
 from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
 
+LIGHT_GROUPS = 8
+
 
 class Metrics:
     """Everything that is measured, of all levels.
@@ -37,8 +39,10 @@ class Metrics:
         dim: Numbers a state of the history.
         device: Where sums are kept.
         free_bits: Nats a dimension that the objective leaves free.
-        thorough: Whether to keep a sample of sets and to measure what exchanged latents and pasts
-            cost, which takes a pass through history and decoder a level.
+        thorough: Whether to keep a sample of sets, to fit states to latents, and to measure what
+            exchanged latents and pasts cost; without, intervals rest on fewer groups of subjects.
+        exchanged: Share of batches whose latents and pasts are exchanged, which takes a pass
+            through history and decoder a level.
     """
 
     def __init__(
@@ -49,15 +53,32 @@ class Metrics:
         *,
         free_bits: float = 0.0,
         thorough: bool = True,
+        exchanged: float = 1.0,
     ) -> None:
         self.free_bits, self.thorough, self._dim = free_bits, thorough, dim
-        self.levels = [LevelStream(latent, device, sampled=thorough) for latent in levels]
+        self._exchanged, self._due = exchanged, 1.0
+        groups = GROUPS if thorough else LIGHT_GROUPS
+        self.levels = [
+            LevelStream(latent, device, sampled=thorough, groups=groups) for latent in levels
+        ]
         self.gaps = [PairedStream(device) for _ in levels]
         self.past = PairedStream(device)
-        self.fit = LinearFit(sum(levels), dim, device)
+        self.fit = LinearFit(sum(levels), dim, device) if thorough else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where sums are kept."""
+        return self.levels[0].sums.device
 
     @classmethod
-    def of(cls, model: SeqSetVAE, *, free_bits: float = 0.0, thorough: bool = True) -> Metrics:
+    def of(
+        cls,
+        model: SeqSetVAE,
+        *,
+        free_bits: float = 0.0,
+        thorough: bool = True,
+        exchanged: float = 1.0,
+    ) -> Metrics:
         """For a model, on its device."""
         latents, norm = model.latents, model.history.norm
         levels = (latents.latent_dim,) * len(latents.posterior)
@@ -67,6 +88,7 @@ class Metrics:
             norm.weight.device,
             free_bits=free_bits,
             thorough=thorough,
+            exchanged=exchanged,
         )
 
     def update(self, model: SeqSetVAE, batch: SetBatch, output: Output) -> None:
@@ -81,9 +103,13 @@ class Metrics:
         pairs = zip(self.levels, output.posteriors, output.priors, strict=True)
         for stream, q, p in pairs:
             stream.update(q, p, plan, batch.rows)
+        if self.fit is None:
+            return
         self.fit.update(torch.cat(output.latents.samples, 1), output.history, plan)
-        if self.thorough and plan.subjects > 1:
+        if plan.subjects > 1 and self._due >= 1:
             self._exchange(model, batch, output)
+            self._due -= 1
+        self._due += self._exchanged
 
     def merge(self, other: Metrics) -> None:
         """Add what another stream of the same model has seen."""
@@ -92,7 +118,8 @@ class Metrics:
         for gap, its_gap in zip(self.gaps, other.gaps, strict=True):
             gap.merge(its_gap)
         self.past.merge(other.past)
-        self.fit.merge(other.fit)
+        if self.fit is not None and other.fit is not None:
+            self.fit.merge(other.fit)
 
     def decay(self, factor: float) -> None:
         """Let what was seen so far count less: a window over training."""
@@ -100,7 +127,8 @@ class Metrics:
             level.decay(factor)
             gap.decay(factor)
         self.past.decay(factor)
-        self.fit.decay(factor)
+        if self.fit is not None:
+            self.fit.decay(factor)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values for a checkpoint."""
@@ -108,7 +136,7 @@ class Metrics:
             "levels": [stream.state() for stream in self.levels],
             "gaps": [stream.state() for stream in self.gaps],
             "past": self.past.state(),
-            "fit": self.fit.state(),
+            "fit": None if self.fit is None else self.fit.state(),
             "dim": self._dim,
             "free_bits": self.free_bits,
             "thorough": self.thorough,
@@ -128,7 +156,8 @@ class Metrics:
         metrics.levels = levels
         metrics.gaps = [PairedStream.from_state(part, device) for part in state["gaps"]]
         metrics.past = PairedStream.from_state(state["past"], device)
-        metrics.fit = LinearFit.from_state(state["fit"], device)
+        if state["fit"] is not None:
+            metrics.fit = LinearFit.from_state(state["fit"], device)
         return metrics
 
     def result(self) -> Measures | None:
@@ -139,7 +168,7 @@ class Metrics:
             if level is None:
                 return None
             found.append(replace(level, decoder_gap=gap.result()))
-        history = HistoryUse(self.fit.explained(), self.past.result())
+        history = HistoryUse(self.fit.explained(), self.past.result()) if self.fit else None
         lowest = found[0].decoder_gap
         recon = None if lowest is None else lowest.right
         return Measures(tuple(found), history, legacy(found, recon))
@@ -149,6 +178,6 @@ class Metrics:
         for level, stream in enumerate(self.gaps):
             changed = cost_with_foreign_latents(model, batch, output, level)
             stream.update(right, changed, batch.plan, group)
-        costs = costs_with_foreign_past(model, batch, output)
+        costs = costs_with_foreign_past(model, batch, output, right)
         if costs is not None:
             self.past.update(*costs, batch.plan, group)

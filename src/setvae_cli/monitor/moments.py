@@ -43,6 +43,9 @@ class GroupMoments:
             plan: Of the batch.
             group: The group of each subject.
         """
+        if len(self.count) == 1:
+            self._update_only_group(x)
+            return
         sizes = segment_sum(torch.ones_like(x[:, :1]), plan.set_subject, plan.subjects)
         together = (group[:, None] == group).double()
         first = 1 - together.tril(-1).amax(1, keepdim=True)  # one subject speaks for its group
@@ -90,6 +93,15 @@ class GroupMoments:
     def weighted(self) -> WeightedMoments:
         """Moments of weighted groups; reads the device."""
         return WeightedMoments(self.count.cpu(), self.mean.cpu(), self.m2.cpu())
+
+    def _update_only_group(self, x: Float[Tensor, "sets dim"]) -> None:
+        before, added = self.count[0].clone(), len(x)
+        centre = x.mean(0)
+        shift, centred = centre - self.mean[0], x - centre
+        between = shift * torch.sqrt(before * added / (before + added))
+        self.m2[0] += centred.T @ centred + torch.outer(between, between)
+        self.mean[0] += shift * (added / (before + added))
+        self.count += added
 
     def _scatter(
         self,

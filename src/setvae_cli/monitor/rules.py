@@ -51,7 +51,7 @@ def collapsed(check: LevelCheck) -> str | None:
     if check.information is None or check.information >= COLLAPSED_NATS:
         return None
     gap = "decoder gap about 0" if check.decoder_silent else "decoder gap not measured"
-    return f"active < {COLLAPSED_ACTIVE:.0%}, information < {COLLAPSED_NATS} nat, {gap}"
+    return f"active < {100 * COLLAPSED_ACTIVE:.0f} %, information < {COLLAPSED_NATS} nat, {gap}"
 
 
 def shrinking(check: LevelCheck, window: Sequence[int]) -> str | None:
@@ -61,7 +61,7 @@ def shrinking(check: LevelCheck, window: Sequence[int]) -> str | None:
     lost = window[0] - check.active
     if lost < SHRUNK_UNITS or lost < SHRUNK * window[0]:
         return None
-    share = f"{lost / window[0]:.0%} (limit {SHRUNK:.0%})"
+    share = f"{100 * lost / window[0]:.0f} % (limit {100 * SHRUNK:.0f} %)"
     return f"active units down {share} over {len(window)} checks"
 
 

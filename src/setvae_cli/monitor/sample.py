@@ -46,7 +46,7 @@ class SetSample:
         place = torch.arange(plan.sets, device=subject.device)
         place = place - plan.subject_start.index_select(0, subject)
         row = rows.index_select(0, subject)
-        self._keep(_key(row, place), row, place, residual.mean, residual.logvar)
+        self._keep(sample_key(row, place), row, place, residual.mean, residual.logvar)
 
     def merge(self, other: SetSample) -> None:
         """Add what another stream has sampled."""
@@ -79,7 +79,7 @@ class SetSample:
             setattr(self, name, part.index_select(0, order))
 
 
-def _key(row: Int64[Tensor, "sets"], place: Int64[Tensor, "sets"]) -> Float[Tensor, "sets"]:
+def sample_key(row: Int64[Tensor, "sets"], place: Int64[Tensor, "sets"]) -> Float[Tensor, "sets"]:
     """48 random bits of each set in [0, 1): two numbers of 24, as a float64 holds them exactly."""
     high, low = (counter_uniform(0, 0, half, row, place, draw=KEY_DRAW).double() for half in (0, 1))
     return high + low * 2.0**-24

@@ -59,9 +59,15 @@ def cost_with_foreign_latents(
 
 
 def costs_with_foreign_past(
-    model: SeqSetVAE, batch: SetBatch, output: Output
+    model: SeqSetVAE, batch: SetBatch, output: Output, right: Float[Tensor, "sets"]
 ) -> tuple[Float[Tensor, "sets"], Float[Tensor, "sets"]] | None:
     """Reconstruction and KL of each set, with its own past and with another subject's.
+
+    Args:
+        model: In evaluation mode.
+        batch: More than one subject.
+        output: Of this batch, without noise.
+        right: Reconstruction of each set as it was.
 
     Returns:
         None where neither the prior nor the decoder is given the past.
@@ -72,7 +78,6 @@ def costs_with_foreign_past(
     decoded = model.decode(batch, output.latents, output.history, foreign)
     priors = model.latents.priors(output.latents, foreign)
     changed = recon_by_set(model.decoder, decoded, output.elements, batch)
-    right = right_cost(model, batch, output)
     return right + _kl(output, output.priors), changed + _kl(output, priors)
 
 

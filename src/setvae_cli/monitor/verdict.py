@@ -50,7 +50,7 @@ class Verdict:
         step: Step of the check.
         try_next: What to try; empty where nothing has to be.
         notes: Beside the state.
-        changed: Whether the state is another one than at the check before.
+        changed: Whether the state is another one than at the check before, or this is the first.
     """
 
     level: int
@@ -144,11 +144,19 @@ class Judge:
         """Take note of a check; the verdict on each of its levels."""
         verdicts = []
         for level in check.levels:
+            first = level.level not in self._memories
             before = self._memories.get(level.level, begin(check.step))
             after = advance(before, level, check.step, warming=check.warming, window=self.window)
             self._memories[level.level] = after
-            verdicts.append(_verdict(level.level, before, after, check.step))
+            changed = first or before.state != after.state
+            verdicts.append(_verdict(level.level, after, check.step, changed=changed))
         return tuple(verdicts)
+
+    def verdicts(self, step: int) -> tuple[Verdict, ...]:
+        """What was said last, of each level that was looked at."""
+        return tuple(
+            _verdict(level, memory, step, changed=False) for level, memory in self._memories.items()
+        )
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -180,7 +188,7 @@ def _longer(streak: Streak | None, rule: str, step: int) -> Streak:
     return Streak(streak.checks + 1, streak.since, rule)
 
 
-def _verdict(level: int, before: Memory, after: Memory, step: int) -> Verdict:
+def _verdict(level: int, after: Memory, step: int, *, changed: bool) -> Verdict:
     notes = []
     for name in rules.NOTES:
         streak = after.streaks.get(name)
@@ -195,5 +203,5 @@ def _verdict(level: int, before: Memory, after: Memory, step: int) -> Verdict:
         step=step,
         try_next=rules.TRY[after.state],
         notes=tuple(notes),
-        changed=before.state != after.state,
+        changed=changed,
     )

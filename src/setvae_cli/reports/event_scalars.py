@@ -10,7 +10,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+from setvae_cli.reports.event_layout import STEP_AT, Layout, layout_of
+
 _TIME, _STEP, _SIMPLE = 0x09, 0x10, 0x15  # tags of fields, as they stand in a message
+_MOST_LAYOUTS, _MOST_KINDS = 8, 2000
 _COLUMNS = (np.int64, np.int64, np.int64, np.float64, np.float64)
 
 
@@ -57,7 +60,8 @@ class Gathered:
         Returns:
             How many are no events.
         """
-        done = self._take_alike(rows, records)
+        rows, records = self._take_first_layouts(rows, records)
+        done = self._take_single(rows, records)
         rest = zip(rows[~done], records[~done], strict=True)
         return sum(not self._take_one(int(row), record.tobytes()) for row, record in rest)
 
@@ -69,8 +73,10 @@ class Gathered:
         tag, steps, walls, values = (column[order] for column in columns)
         return Scalars(tuple(self._tags), tag, steps, walls, values)
 
-    def _take_alike(self, rows: NDArray[np.int64], records: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Read what holds a time, a step and one scalar; which rows those were."""
+    def _take_single(
+        self, rows: NDArray[np.int64], records: NDArray[np.uint8]
+    ) -> NDArray[np.bool_]:
+        """Read what holds a time, a step and one scalar, tag by tag; which rows those were."""
         done = np.zeros(len(rows), bool)
         if records.shape[1] < 20:
             return done
@@ -80,22 +86,37 @@ class Gathered:
             alike = np.flatnonzero(timed & (digits == width) & (records[:, 9 + width] < 0x80))
             heads = np.ascontiguousarray(records[alike, 10 + width : -4])
             kinds, kind = np.unique(heads.view(f"V{heads.shape[1]}")[:, 0], return_inverse=True)
-            for number in range(len(kinds)):
+            for number in range(len(kinds) if len(kinds) <= _MOST_KINDS else 0):
                 same = alike[kind == number]
-                tag = _only_scalar(records[same[0]].tobytes())
-                if tag is not None:
-                    self._add_alike(tag, rows[same], records[same], int(width))
+                layout = layout_of(records[same[0]].tobytes())
+                if layout is not None and len(layout.tags) == 1:
+                    self._add_alike(layout, rows[same], records[same])
                     done[same] = True
         return done
 
+    def _take_first_layouts(
+        self, rows: NDArray[np.int64], records: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Read what is laid out like the first of these, a few times; what remains then."""
+        for _ in range(_MOST_LAYOUTS):
+            layout = layout_of(records[0].tobytes()) if len(rows) else None
+            if layout is None:
+                break
+            alike = layout.alike(records)
+            self._add_alike(layout, rows[alike], records[alike])
+            rows, records = rows[~alike], records[~alike]
+        return rows, records
+
     def _add_alike(
-        self, tag: str, rows: NDArray[np.int64], records: NDArray[np.uint8], width: int
+        self, layout: Layout, rows: NDArray[np.int64], records: NDArray[np.uint8]
     ) -> None:
         walls = np.ascontiguousarray(records[:, 1:9]).view("<f8")[:, 0]
-        values = np.ascontiguousarray(records[:, -4:]).view("<f4")[:, 0].astype(np.float64)
-        sevens = (records[:, 10 : 10 + width] & 0x7F).astype(np.int64)
-        steps = (sevens << (7 * np.arange(width))).sum(axis=1)
-        self._parts.append((rows, np.full(len(rows), self._number(tag)), steps, walls, values))
+        sevens = (records[:, STEP_AT : STEP_AT + layout.width] & 0x7F).astype(np.int64)
+        steps = (sevens << (7 * np.arange(layout.width))).sum(axis=1)
+        for tag, place in zip(layout.tags, layout.places, strict=True):
+            floats = np.ascontiguousarray(records[:, place : place + 4]).view("<f4")[:, 0]
+            number = np.full(len(rows), self._number(tag))
+            self._parts.append((rows, number, steps, walls, floats.astype(np.float64)))
 
     def _take_one(self, row: int, content: bytes) -> bool:
         """Read a record of any kind; False where it is none."""
@@ -117,21 +138,6 @@ class Gathered:
 
     def _number(self, tag: str) -> int:
         return self._tags.setdefault(tag, len(self._tags))
-
-
-def _only_scalar(content: bytes) -> str | None:
-    """The tag of a record that holds one scalar, laid out as writers lay it out; None for others.
-
-    Records that agree with it in all but time, step and the scalar's bytes are then of its kind.
-    """
-    try:
-        event = Event.FromString(content)
-    except DecodeError:
-        return None
-    values = event.summary.value
-    if len(values) != 1 or values[0].WhichOneof("value") != "simple_value":
-        return None
-    return str(values[0].tag) if event.SerializeToString() == content else None
 
 
 def _scalar(value: Any) -> float | None:

@@ -27,7 +27,7 @@ INK, FAINT, GRID, PAPER = "#1d2733", "#5d6875", "#e3e7ec", "#ffffff"
 DPI = 150
 MOST_LINES = 8
 _MOST_POINTS = 1500
-_PANEL = (4.6, 3.1)  # inches
+PANEL = (4.6, 3.1)  # inches
 _FOOTER, _TITLE, _MARGIN, _LINE = 0.36, 0.5, 0.14, 0.2  # inches
 _KEY, _LETTER = 0.7, 0.078  # inches
 _ROOM = {"left": 0.76, "right": 0.16, "bottom": 0.56, "top": 0.34}  # inches
@@ -119,7 +119,13 @@ def style() -> Iterator[None]:
 
 
 def panels(
-    number: int, columns: int, title: str, footer: str, keys: Sequence[Key] = ()
+    number: int,
+    columns: int,
+    title: str,
+    footer: str,
+    keys: Sequence[Key] = (),
+    *,
+    size: tuple[float, float] = PANEL,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of equal panels under a title and one legend for all of them, with a footer.
 
@@ -129,6 +135,7 @@ def panels(
         title: What the figure shows.
         footer: Counts and dates of what it shows, parts divided by ` · `.
         keys: What each line is called.
+        size: Width and height of a panel, inches.
 
     Returns:
         The figure, and its panels row by row.
@@ -137,11 +144,11 @@ def panels(
     from matplotlib.figure import Figure
 
     columns = min(columns, number)
-    rows, width = -(-number // columns), columns * _PANEL[0]
+    rows, width = -(-number // columns), columns * size[0]
     key_rows = _key_rows(keys, width)
     lines = _footer_lines(footer, width)
     head, foot = _TITLE + _LINE * len(key_rows), _FOOTER + _LINE * (len(lines) - 1)
-    height = rows * _PANEL[1] + head + foot
+    height = rows * size[1] + head + foot
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     left = _MARGIN / width
@@ -151,17 +158,17 @@ def panels(
     plain: Any = {"parse_math": False}  # names of folders are no formulas
     figure.text(left, bottom, "\n".join(lines), va="bottom", fontsize=8, color=FAINT, **plain)
     return figure, [
-        _panel(figure, place % columns, foot + (rows - 1 - place // columns) * _PANEL[1])
+        _panel(figure, place % columns, foot + (rows - 1 - place // columns) * size[1], size)
         for place in range(number)
     ]
 
 
-def _panel(figure: Figure, column: int, bottom: float) -> Axes:
+def _panel(figure: Figure, column: int, bottom: float, size: tuple[float, float]) -> Axes:
     """One panel with room for its title and labels, all in inches."""
     width, height = figure.get_size_inches()
-    left, below = column * _PANEL[0] + _ROOM["left"], bottom + _ROOM["bottom"]
-    wide = _PANEL[0] - _ROOM["left"] - _ROOM["right"]
-    high = _PANEL[1] - _ROOM["bottom"] - _ROOM["top"]
+    left, below = column * size[0] + _ROOM["left"], bottom + _ROOM["bottom"]
+    wide = size[0] - _ROOM["left"] - _ROOM["right"]
+    high = size[1] - _ROOM["bottom"] - _ROOM["top"]
     axes: Axes = figure.add_axes((left / width, below / height, wide / width, high / height))
     return axes
 
@@ -208,13 +215,18 @@ def _footer_lines(footer: str, width: float) -> list[str]:
     return lines
 
 
-def as_png(figure: Figure) -> bytes:
+def as_png(figure: Figure, compression: int = 6) -> bytes:
     """The bytes of a PNG; equal figures give equal bytes.
 
     Straight from the canvas: `savefig` would draw everything twice.
+
+    Args:
+        figure: Of `panels`.
+        compression: Of zlib, 1 to 9.
     """
     buffer, canvas = io.BytesIO(), figure.canvas
-    canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[attr-defined]
+    look: Any = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": compression}}
+    canvas.print_png(buffer, **look)  # type: ignore[attr-defined]
     return buffer.getvalue()
 
 
@@ -259,10 +271,12 @@ def line(axes: Axes, x: NDArray[Any], y: NDArray[Any], pen: Pen, *, marked: bool
     axes.plot(x, y, color=pen.colour, linestyle=pen.dash, marker=marker)
 
 
-def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A curve of at most 1 500 points that keeps the least and the largest of each stretch."""
-    if len(x) <= _MOST_POINTS:
+def thinned(
+    x: NDArray[Any], y: NDArray[Any], most: int = _MOST_POINTS
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A curve of at most so many points that keeps the least and the largest of each stretch."""
+    if len(x) <= most:
         return x, y
-    parts = np.array_split(np.arange(len(x)), _MOST_POINTS // 2)
+    parts = np.array_split(np.arange(len(x)), most // 2)
     kept = sorted({int(part[pick(y[part])]) for part in parts for pick in (np.argmin, np.argmax)})
     return x[kept], y[kept]

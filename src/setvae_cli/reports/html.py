@@ -1,15 +1,19 @@
 """The page style of the product: one file that opens offline, and asks for nothing.
 
-A content policy forbids every connection, script and frame; pictures lie inside the file.
+A content policy forbids every connection and frame, and every script but the one whose hash it
+names; pictures and data lie inside the file.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from string import Template
+from typing import Any
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -75,23 +79,28 @@ $css
 <p class="lead">$lead</p>
 $body
 </main>
-</body>
+$script</body>
 </html>
 """
 )
 
 
-def page(title: str, lead: str, sections: Iterable[str]) -> str:
+def page(
+    title: str, lead: str, sections: Iterable[str], *, script: str = "", style: str = ""
+) -> str:
     """A whole page.
 
     Args:
         title: Its name, plain text.
         lead: What it is about, plain text.
         sections: What `section` made.
+        script: What the page runs, from a file of this package; its hash goes into the policy.
+        style: CSS of its own, beside that of all pages.
     """
     return _PAGE.substitute(
-        policy=POLICY,
-        css=_CSS,
+        policy=f"{POLICY}; script-src '{_hash(script)}'" if script else POLICY,
+        css=f"{_CSS}\n{style}" if style else _CSS,
+        script=f"<script>{script}</script>\n" if script else "",
         title=escape(title),
         lead=escape(lead),
         body="\n".join(sections),
@@ -138,9 +147,21 @@ def picture(wide: bytes, narrow: bytes, told: str) -> str:
     )
 
 
-def state(word: str) -> str:
-    """A state as a small sign: `found`, `clear` or `unknown`."""
-    return f'<span class="state {escape(word)}">{escape(word)}</span>'
+def data(name: str, value: Any) -> str:
+    """Plain values that the page's script reads from the element of this name."""
+    plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    closed = plain.replace("<", "\\u003c").replace("&", "\\u0026")
+    return f'<script type="application/json" id="{escape(name)}">{closed}</script>'
+
+
+def state(word: str, kind: str = "") -> str:
+    """A state as a small sign.
+
+    Args:
+        word: What it says.
+        kind: `found`, `clear` or `unknown`; left out, the word itself.
+    """
+    return f'<span class="state {escape(kind or word)}">{escape(word)}</span>'
 
 
 def advice(text: str) -> str:
@@ -177,3 +198,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, stack: bool = T
 
 def _inline(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _hash(script: str) -> str:
+    """What a content policy calls a script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

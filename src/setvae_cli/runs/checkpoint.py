@@ -164,11 +164,7 @@ def read(path: Path, *, mapped: bool = False) -> CheckpointContent:
     Raises:
         InputError: It is missing, damaged, not ours, holds code, or is of a later format.
     """
-    check_regular(path, "checkpoint")
-    damage = _damage(path)
-    if damage:
-        raise InputError(damage, where=str(path), mend=_mend(path))
-    payload = _load(path, mapped=mapped)
+    payload = open_plain(path, mapped=mapped)
     check_claims(payload, path)
     if not isinstance(payload, dict) or not isinstance(payload.get(HEADER), dict):
         raise InputError(
@@ -185,6 +181,25 @@ def read(path: Path, *, mapped: bool = False) -> CheckpointContent:
         field = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise InputError(f"its header has a wrong {field}", where=str(path), mend=_OURS) from error
     return CheckpointContent(path, header, payload)
+
+
+def open_plain(path: Path, *, mapped: bool) -> Any:
+    """What a file of torch holds, plain values and tensors, without running anything in it.
+
+    It may claim to hold more than it does: see claims.py.
+
+    Args:
+        path: The file.
+        mapped: As for `read`.
+
+    Raises:
+        InputError: It is missing, damaged, not of torch, or holds code.
+    """
+    check_regular(path, "checkpoint")
+    damage = _damage(path)
+    if damage:
+        raise InputError(damage, where=str(path), mend=_mend(path))
+    return _load(path, mapped=mapped)
 
 
 def is_intact(path: Path) -> bool:

@@ -11,16 +11,18 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from setvae_cli.runs.appender import Appender
 
 LOG_FORMAT = 1
+HISTOGRAM_BINS = 30
 
 
 class EventFile:
@@ -49,6 +51,26 @@ class EventFile:
         """
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._add(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def write_histogram(self, step: int, tag: str, values: Sequence[float]) -> None:
+        """Append how values of one optimizer step are spread, in at most 30 bins.
+
+        Raises:
+            RunError: The disk is full, or refuses the write; nothing of the record stays.
+        """
+        numbers = np.asarray(values, np.float64)
+        counts, edges = np.histogram(numbers, bins=min(HISTOGRAM_BINS, max(len(numbers), 1)))
+        spread = HistogramProto(
+            min=numbers.min(),
+            max=numbers.max(),
+            num=len(numbers),
+            sum=numbers.sum(),
+            sum_squares=np.square(numbers).sum(),
+            bucket_limit=edges[1:].tolist(),
+            bucket=counts.tolist(),
+        )
+        value = Summary.Value(tag=tag, histo=spread)
+        self._add(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
 
     def close(self) -> None:
         """Close the file."""

@@ -9,6 +9,7 @@ outputs/<name>/version_<n>/
         final_step=1200_bs=4.ckpt                         where training ended
         interrupted_step=840_bs=4.ckpt                    where a signal stopped it
         error_step=840_bs=4.ckpt                          the last whole step before an exception
+        collapsed_step=840_bs=4.ckpt                      where a latent level collapsed
     abandoned/<n>/                                        what a resume from an earlier step left
 """
 
@@ -23,11 +24,11 @@ from setvae_cli.errors import InputError
 from setvae_cli.files import folder_mode, make_folder
 
 _VERSION = re.compile(r"version_(\d+)")
-_STOPPED = re.compile(r"(?:interrupted|error)_step=(\d+)_bs=\d+\.ckpt")
+_STOPPED = re.compile(r"(?:interrupted|error|collapsed)_step=(\d+)_bs=\d+\.ckpt")
 _BEST = re.compile(r"best_epoch=(\d+)_step=(\d+)_(auc|loss)=(-?\d+(?:\.\d+)?)_bs=\d+\.ckpt")
 
 
-Stop = Literal["interrupted", "error"]
+Mark = Literal["interrupted", "error", "collapsed"]
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ class RunFolder:
         """Name of the checkpoint where training ended."""
         return self.checkpoints / f"final_step={step}_bs={batch_size}.ckpt"
 
-    def stopped_path(self, kind: Stop, *, step: int, batch_size: int) -> Path:
-        """Name of a checkpoint where a signal or an exception stopped training."""
+    def marked_path(self, kind: Mark, *, step: int, batch_size: int) -> Path:
+        """Name of a checkpoint where a signal, an exception or a collapse met training."""
         return self.checkpoints / f"{kind}_step={step}_bs={batch_size}.ckpt"
 
-    def stopped(self, kind: Stop) -> tuple[Path, ...]:
-        """Checkpoints of one kind of stop, newest first."""
+    def marked(self, kind: Mark) -> tuple[Path, ...]:
+        """Checkpoints of one kind, newest first."""
         steps = {path: _STOPPED.fullmatch(path.name) for path in self.checkpoints.glob(f"{kind}_*")}
         found = [(int(match[1]), path) for path, match in steps.items() if match]
         return tuple(path for _, path in sorted(found, reverse=True))
@@ -190,7 +191,7 @@ class RunFolder:
         Raises:
             InputError: The run has no checkpoint.
         """
-        stopped = (*self.stopped("interrupted"), *self.stopped("error"))
+        stopped = (*self.marked("interrupted"), *self.marked("error"))
         for path in [*(found.path for found in self.best()), self.last, self.previous, *stopped]:
             if path.is_file():
                 return path

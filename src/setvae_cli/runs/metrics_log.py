@@ -99,7 +99,7 @@ def read(path: Path) -> Contents:
         raise InputError((error.strerror or "unreadable").lower(), where=str(path)) from error
     records, good = [], 0
     for line in data.splitlines(keepends=True):
-        record = _parse(line)
+        record = parse(line)
         if record is None:
             break
         records.append(record)
@@ -115,7 +115,8 @@ def _line(record: Mapping[str, Value]) -> bytes:
     return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, its end included; None where it was cut or changed."""
     body, mark, rest = line.rpartition(b',"crc32":"')
     if not mark or rest != b'%08x"}\n' % zlib.crc32(body):
         return None

@@ -14,6 +14,7 @@ from setvae_cli.settings.base import Settings
 from setvae_cli.settings.benchmark import CtSettings, MeasureSettings, TriedLoaderSettings
 from setvae_cli.settings.fields import FlatField, flat_fields
 from setvae_cli.settings.model import ModelSettings
+from setvae_cli.settings.monitor import MonitorSettings
 from setvae_cli.settings.objective import ObjectiveSettings
 from setvae_cli.settings.optimizer import OptimizerSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
@@ -127,6 +128,7 @@ class TrainSettings(CommandSettings):
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     run: RunSettings = Field(default_factory=RunSettings)
 
     def with_devices(self, devices: int) -> Self:
@@ -266,6 +268,83 @@ class AnalyzeCurvesSettings(CommandSettings):
     group_readable: bool = Field(False, description=GROUP_READABLE)
 
 
+class VisualizeSettings(CommandSettings):
+    """`setvae visualize`: what the latents of a trained model look like."""
+
+    command: ClassVar[str] = "visualize"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": ()}
+
+    run_or_ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, or raw input with the options of setvae precompute; default: what "
+        "the model was trained on.",
+        json_schema_extra={"spellings": ["--data-dir"]},
+    )
+    save_dir: Path | None = Field(
+        None,
+        description="Folder of the files that are written; default: report/latents in the run.",
+    )
+    split: Literal["train", "validation", "test"] = Field(
+        "validation", description="Which subjects are looked at."
+    )
+    max_batches: int | None = Field(
+        None,
+        ge=1,
+        description="Look at so many batches of subjects only, a random choice; default: at all.",
+    )
+    batch_size: int = Field(32, ge=1, description="Subjects at once.")
+    method: Literal["umap", "pca", "tsne"] = Field(
+        "umap", description="How latents are laid out in two dimensions."
+    )
+    sample_idx: tuple[int, ...] = Field(
+        (),
+        description="Row numbers of subjects whose time series are drawn, as 3,17; default: four "
+        "that are spread over the predicted risk.",
+    )
+    show_values: bool = Field(
+        False,
+        description="Draw time series, which show patients' values; those of the simulated "
+        "cohort always are.",
+    )
+    show_ids: bool = Field(False, description="Write subject ids into latents.parquet.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the layout and of random choices.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to compute.")
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+    group_readable: bool = Field(False, description=GROUP_READABLE)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+
+class WatchSettings(CommandSettings):
+    """`setvae watch`: a run, or several, in the terminal."""
+
+    command: ClassVar[str] = "watch"
+
+    run_or_root: str | None = Field(
+        None,
+        min_length=1,
+        description="A run's folder, a checkpoint in it, or a folder of runs; default: the latest "
+        "run.",
+        json_schema_extra={"positional": True},
+    )
+    once: bool = Field(False, description="One plain picture instead of one that is redrawn.")
+    until_end: bool = Field(
+        False,
+        description="Stop by itself once the run has finished or was interrupted; of several, all.",
+    )
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+
+
 COMMANDS: tuple[type[CommandSettings], ...] = (
     PrecomputeSettings,
     TrainSettings,
@@ -274,4 +353,6 @@ COMMANDS: tuple[type[CommandSettings], ...] = (
     ExportSettings,
     DoctorSettings,
     AnalyzeCurvesSettings,
+    VisualizeSettings,
+    WatchSettings,
 )

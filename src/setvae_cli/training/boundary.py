@@ -86,7 +86,7 @@ class Boundary(pl.Callback):
             done = batches if position.batch == 0 else position.batch
             if self._is_due(trainer, done, batches, step):
                 self._validate(trainer, module, position.epochs_begun)
-        self._end_if_done(trainer, step)
+        self._end_if_done(trainer, module)
 
     def on_train_batch_end(
         self,
@@ -105,10 +105,11 @@ class Boundary(pl.Callback):
         module.position, self._moved = Position.after(trainer.current_epoch, done, batches), True
         if done == batches:
             module.log_epoch()
+        due = self._is_due(trainer, done, batches, step)
+        self._tell_of(module.look(validates=due))
         module.updating = False
         asked, timely = agree(self._stopping.received or 0, int(self._is_time()))
         self._stop(trainer, asked)
-        due = self._is_due(trainer, done, batches, step)
         if due:
             self._check()
             self._validate(trainer, module, module.position.epochs_begun)
@@ -118,7 +119,7 @@ class Boundary(pl.Callback):
             self._saved = time.monotonic()
         if due or timely:
             self._stop_if_asked(trainer)
-        self._end_if_done(trainer, step)
+        self._end_if_done(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Name the final checkpoint, and give signals back."""
@@ -141,7 +142,7 @@ class Boundary(pl.Callback):
         except (SetvaeError, OSError, RuntimeError, MemoryError) as error:
             _log.warning("no error checkpoint was saved: %s", type(error).__name__)
         else:
-            self._sink(records.Saved(path.name, exception=True))
+            self._sink(records.Saved(path.name, why="exception"))
 
     def _is_due(self, trainer: pl.Trainer, done: int, batches: int, step: int) -> bool:
         """Whether a validation belongs behind so many micro-batches of an epoch."""
@@ -152,23 +153,31 @@ class Boundary(pl.Callback):
 
     def _validate(self, trainer: pl.Trainer, module: SetVAEModule, epoch: int) -> None:
         """Validate, choose, save, tell."""
-        collected = module.validation_begins()
         data = cast(SetDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        collected = module.validation_begins(len(data.validation))
         with torch.no_grad(), self._autocast():
             for batch in data.val_dataloader():
                 collected.add(module.transfer_batch_to_device(batch, module.device, 0))
                 self._stop_if_asked(trainer)
         module.updating = True
-        module.validation_ends(collected, epoch)
+        found = module.validation_ends(collected, epoch)
         measured, step = module.measured, trainer.global_step
         measure, value = measured.choice
         best = self.selection.observe(measure, value)
         self._keeper.save_validated(epoch=epoch, step=step, measure=measure, value=value)
         module.updating, self._saved = False, time.monotonic()
         self._sink(records.Validated(epoch, step, measured.scalars, measured.absent, best))
+        if found is not None and found.action is not None and found.action.kind == "checkpoint":
+            self._sink(records.Saved(self._keeper.name_collapsed(step), why="collapse"))
+        self._tell_of(found)
 
-    def _end_if_done(self, trainer: pl.Trainer, step: int) -> None:
-        if step >= self._planned or self.selection.exhausted:
+    def _tell_of(self, found: records.Checked | None) -> None:
+        if found is not None:
+            self._sink(found)
+
+    def _end_if_done(self, trainer: pl.Trainer, module: SetVAEModule) -> None:
+        collapsed = module.watch is not None and module.watch.stops
+        if trainer.global_step >= self._planned or self.selection.exhausted or collapsed:
             trainer.should_stop = True
 
     def _tell(self, number: int) -> None:
@@ -193,7 +202,7 @@ class Boundary(pl.Callback):
             return
         self._tell(number)
         path = self._keeper.save_stopped("interrupted", trainer.global_step)
-        self._sink(records.Saved(path.name))
+        self._sink(records.Saved(path.name, why="signal"))
         raise Terminated(number, told=True)
 
 

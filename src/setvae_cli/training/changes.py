@@ -98,7 +98,7 @@ def check_data(header: Header, store: Store, where: str | None) -> None:
     if store.digest == header.data_digest:
         return
     trained = Vocabulary.from_plain(header.vocabulary)
-    what = _difference(trained, store.vocabulary)
+    what = difference(trained, store.vocabulary)
     raise InputError(
         f"is not the data that the run was trained on: {what}",
         where=where or "the built-in cohort",
@@ -106,7 +106,13 @@ def check_data(header: Header, store: Store, where: str | None) -> None:
     )
 
 
-def _difference(trained: Vocabulary, found: Vocabulary) -> str:
+def difference(trained: Vocabulary, found: Vocabulary) -> str:
+    """In one clause how the codes of other data differ from those of a model, or that they do not.
+
+    Args:
+        trained: Of the model.
+        found: Of the data.
+    """
     missing = sorted(set(trained.codes) - set(found.codes))
     added = sorted(set(found.codes) - set(trained.codes))
     if missing or added:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
 from setvae_cli.training.followers import Attendant, SilentLog
@@ -37,11 +38,13 @@ class Course:
         epochs: Epochs begun.
         steps: Optimizer steps done.
         stopped: Why it ended.
+        verdicts: What the watch over its posteriors said last; empty without one.
     """
 
     epochs: int
     steps: int
     stopped: Stopped
+    verdicts: tuple[Verdict, ...]
 
 
 def run_course(
@@ -67,7 +70,9 @@ def run_course(
         How far it went, and why it ended there.
     """
     settings = run.settings
-    module = SetVAEModule(run.model, settings, run.header, log, fused=run.machine.fused)
+    module = SetVAEModule(
+        run.model, settings, run.header, log, epochs=run.planned.epochs, fused=run.machine.fused
+    )
     if settings.run.compile_model:
         _compile(module, run.machine)
     boundary = Boundary(
@@ -88,10 +93,15 @@ def run_course(
     trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed), place)
     trainer.fit(module, datamodule=run.data, ckpt_path=path)
     epochs, steps = module.position.epochs_begun, trainer.global_step
-    return Course(epochs, steps, _stopped(run, boundary.selection, epochs, steps))
+    stopped = _stopped(run, module, boundary.selection, epochs, steps)
+    return Course(epochs, steps, stopped, module.watch.verdicts if module.watch else ())
 
 
-def _stopped(run: Prepared, selection: Selection, epochs: int, steps: int) -> Stopped:
+def _stopped(
+    run: Prepared, module: SetVAEModule, selection: Selection, epochs: int, steps: int
+) -> Stopped:
+    if module.watch is not None and module.watch.stops:
+        return Stopped("the posterior collapsed (--on-collapse stop)", steps < run.planned.steps)
     if selection.exhausted:
         return Stopped(selection.reason(), steps < run.planned.steps)
     most = run.settings.optimizer.max_epochs

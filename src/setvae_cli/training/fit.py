@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 from setvae_cli.files import check_space
+from setvae_cli.monitor.files import LookFiles
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.lock import locked
 from setvae_cli.runs.manifest import describe_run, write_manifest
@@ -28,7 +29,7 @@ from setvae_cli.training.machine import Machine
 from setvae_cli.training.measuring import Ended, measure_test
 from setvae_cli.training.part import Part
 from setvae_cli.training.prepared import Prepared, prepare_run
-from setvae_cli.training.records import Result, RunStarted
+from setvae_cli.training.records import Checked, Result, RunStarted
 from setvae_cli.training.resumption import Resumption, is_complete
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.tasks import describe_data
@@ -90,10 +91,10 @@ def fit(
                 folder, batch_size=run.planned.batch_size, keep=settings.run.keep, save=save
             ),
             check=vigil.check,
-            sink=sink,
+            sink=_keeping(folder, resumption, sink),
         )
         sink(course.stopped)
-        ended = Ended(course.epochs, course.steps, course.stopped.reason, began)
+        ended = Ended(course.epochs, course.steps, course.stopped.reason, began, course.verdicts)
         return measure_test(run, folder, log, vigil.finish, ended)
 
 
@@ -129,6 +130,20 @@ def _begin(run: Prepared, store: Store, stack: ExitStack) -> RunFolder | None:
     if is_complete(run.resumption, run.planned.steps, run.settings.optimizer.patience):
         return None
     return run.resumption.take_over(run.settings)
+
+
+def _keeping(folder: RunFolder, resumption: Resumption | None, sink: Sink) -> Sink:
+    """The listener, behind what keeps looks at the posteriors as files."""
+    files = LookFiles(folder.posterior_metrics, resumption.step if resumption else None)
+
+    def keep(record: object) -> None:
+        if isinstance(record, Checked):
+            files.add(record.step, record.epoch, record.split, record.measures, record.verdicts)
+            if record.picture or record.split == "val":
+                files.write()
+        sink(record)
+
+    return keep
 
 
 def _started(run: Prepared, store: Store, folder: RunFolder) -> RunStarted:

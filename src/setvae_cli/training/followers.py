@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from setvae_cli.runs.folder import Stop
+from setvae_cli.runs.folder import Mark
+from setvae_cli.runs.metrics_log import Value
 from setvae_cli.training.keeper import Save
 from setvae_cli.training.scalars import LogState
 
@@ -15,10 +16,19 @@ NOWHERE = Path("nowhere")
 class SilentLog:
     """Stands for `ScalarLog`."""
 
-    def write(self, step: int, epoch: int, scalars: Mapping[str, float]) -> None:
+    def write(
+        self,
+        step: int,
+        epoch: int,
+        scalars: Mapping[str, float],
+        plan: Mapping[str, int] | None = None,
+    ) -> None:
         """Rank 0 writes the same."""
 
-    def note(self, step: int, epoch: int, tag: str, text: str) -> None:
+    def note(self, step: int, epoch: int, record: Mapping[str, Value]) -> None:
+        """Rank 0 writes the same."""
+
+    def histogram(self, step: int, tag: str, values: Sequence[float]) -> None:
         """Rank 0 writes the same."""
 
     def state(self, step: int) -> LogState:
@@ -47,7 +57,11 @@ class Attendant:
     def save_final(self, step: int) -> None:
         """A name for a file that is there needs nobody else."""
 
-    def save_stopped(self, kind: Stop, step: int) -> Path:
+    def name_collapsed(self, step: int) -> str:
+        """A name for a file that is there needs nobody else."""
+        return ""
+
+    def save_stopped(self, kind: Mark, step: int) -> Path:
         """Attend."""
         self._attend(NOWHERE)
         return NOWHERE

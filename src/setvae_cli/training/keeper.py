@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setvae_cli.errors import RunError
 from setvae_cli.files import atomic_path, remove
-from setvae_cli.runs.folder import RunFolder, Stop
+from setvae_cli.runs.folder import Mark, RunFolder
 
 BEST = 2
 Save = Callable[[Path], None]
@@ -57,14 +57,25 @@ class Keeper:
         with self._naming_last_good():
             _link(self._run.last, self._run.final_path(step=step, batch_size=self._batch_size))
 
-    def save_stopped(self, kind: Stop, step: int) -> Path:
+    def save_stopped(self, kind: Mark, step: int) -> Path:
         """Write where a signal or an exception stopped the run; old ones of its kind go."""
-        path = self._run.stopped_path(kind, step=step, batch_size=self._batch_size)
+        path = self._run.marked_path(kind, step=step, batch_size=self._batch_size)
         with self._naming_last_good():
             self._write(path)
-        for old in self._run.stopped(kind)[self._keep :]:
-            remove(old)
+        self._drop_old(kind)
         return path
+
+    def name_collapsed(self, step: int) -> str:
+        """Keep the newest checkpoint under a name of its own, as where a level collapsed."""
+        path = self._run.marked_path("collapsed", step=step, batch_size=self._batch_size)
+        with self._naming_last_good():
+            _link(self._run.last, path)
+        self._drop_old("collapsed")
+        return path.name
+
+    def _drop_old(self, kind: Mark) -> None:
+        for old in self._run.marked(kind)[self._keep :]:
+            remove(old)
 
     def _is_among_best(self, path: Path) -> bool:
         wanted = self._run.as_best(path)

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from setvae_cli.evaluation.measures import Metric
+from setvae_cli.evaluation.measures import LevelPosterior, Metric
 from setvae_cli.evaluation.metrics import measure
 from setvae_cli.evaluation.sweep import Swept, sweep
 from setvae_cli.losses.objective import weights_at
+from setvae_cli.monitor.measures import Measures
+from setvae_cli.monitor.metrics import Metrics
+from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import load_model
@@ -27,12 +30,14 @@ class Ended:
         epochs, steps: How far it went.
         reason: Why it ended, one clause.
         began: When the command began, on the monotonic clock, seconds.
+        verdicts: What the watch over its posteriors said last; empty without one.
     """
 
     epochs: int
     steps: int
     reason: str
     began: float
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def measure_test(
@@ -49,7 +54,7 @@ def measure_test(
     """
     chosen = folder.best()
     best = chosen[0].path if chosen else folder.best_or_last()
-    swept = _sweep_test(run, load_model(best).model.to(run.machine.dtype))
+    swept, measures = _sweep_test(run, load_model(best).model.to(run.machine.dtype))
     metrics = measure(
         swept.logits,
         swept.labels,
@@ -62,14 +67,17 @@ def measure_test(
     steps, epochs = ended.steps, ended.epochs
     if chosen and chosen[0].measure == "auc":
         log.write(steps, epochs, {"hp_metric": chosen[0].value})
-    log.write(steps, epochs, _test_scalars(swept, metrics))  # last: it says that all is done
+    log.write(
+        steps, epochs, _test_scalars(swept, metrics, measures)
+    )  # last: it says that all is done
     return Result(
         run=str(folder.path),
         best=str(best),
         chosen_by=f"val_{chosen[0].measure}" if chosen else "val_loss",
         split="test",
         metrics=metrics,
-        posterior=swept.posterior,
+        posterior=_posterior(measures, ended.verdicts),
+        verdicts=ended.verdicts,
         epochs=epochs,
         steps=steps,
         seconds=time.monotonic() - ended.began,
@@ -77,31 +85,55 @@ def measure_test(
     )
 
 
-def _sweep_test(run: Prepared, model: SeqSetVAE) -> Swept:
+def _sweep_test(run: Prepared, model: SeqSetVAE) -> tuple[Swept, Measures]:
     weights = weights_at(
         run.header.planned_steps,
         run.header.planned_steps,
         run.settings.objective,
         evaluating=True,
     )
-    return sweep(
-        model.to(run.machine.device),
+    model = model.to(run.machine.device)
+    metrics = Metrics.of(model, free_bits=run.settings.objective.free_bits, thorough=False)
+    swept = sweep(
+        model,
         run.data.test_dataloader(),
         run.settings.objective,
         run.header.classes,
         weights=weights,
         sets_per_subject=run.header.sets_per_subject,
         autocast=run.machine.autocast(),
+        metrics=metrics,
+    )
+    measures = metrics.result()
+    assert measures is not None  # the split holds subjects
+    return swept, measures
+
+
+def _posterior(measures: Measures, verdicts: tuple[Verdict, ...]) -> tuple[LevelPosterior, ...]:
+    states = {verdict.level: verdict.state for verdict in verdicts}
+    return tuple(
+        LevelPosterior(
+            level=one.level,
+            kl_nats=one.kl,
+            floor=one.floor,
+            active=one.active,
+            latent=one.latent,
+            sets=one.sets,
+            verdict=states.get(one.level, ""),
+        )
+        for one in measures.levels
     )
 
 
-def _test_scalars(swept: Swept, metrics: tuple[Metric, ...]) -> dict[str, float]:
+def _test_scalars(
+    swept: Swept, metrics: tuple[Metric, ...], measures: Measures
+) -> dict[str, float]:
     found = {f"test_{name}": value for name, value in swept.scalars.items()}
     tasks = tuple(dict.fromkeys(metric.task for metric in metrics))
     for metric in metrics:
         if metric.value is not None:
             found[metric_tag("test", metric, tasks)] = metric.value
-    for level in swept.posterior:
-        found[f"test_kl_level_{level.level}"] = level.kl_nats
+    for level in measures.levels:
+        found[f"test_kl_level_{level.level}"] = level.kl
         found[f"test_active_units_level_{level.level}"] = float(level.active)
     return found

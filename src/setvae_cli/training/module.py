@@ -17,15 +17,20 @@ from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import mean_auroc, measure
 from setvae_cli.evaluation.sweep import Sweep, Swept, placed
 from setvae_cli.losses.objective import loss_terms, total, weights_at
+from setvae_cli.monitor.metrics import Metrics
+from setvae_cli.monitor.record import action_record, verdict_record
+from setvae_cli.monitor.record import scalars as monitor_scalars
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.averaging import averaged_copy, update_average
+from setvae_cli.training.collapse import CollapseWatch
 from setvae_cli.training.finite import FiniteWatch
 from setvae_cli.training.followers import SilentLog
 from setvae_cli.training.optimizer import build_optimizer, set_decay, set_rate
 from setvae_cli.training.position import Position
 from setvae_cli.training.ranks import gather
+from setvae_cli.training.records import Checked
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.schedules import dropout_seed
 from setvae_cli.training.window import Window
@@ -64,6 +69,7 @@ class SetVAEModule(pl.LightningModule):
         settings: Objective, optimizer, seed, accumulation.
         header: What checkpoints say about themselves; knows planned steps and tasks.
         log: Where scalars go.
+        epochs: Epochs that are planned.
         fused: Whether AdamW may use its fused kernel.
     """
 
@@ -74,9 +80,11 @@ class SetVAEModule(pl.LightningModule):
         header: Header,
         log: ScalarLog | SilentLog,
         *,
+        epochs: int,
         fused: bool = True,
     ) -> None:
         super().__init__()
+        self._epochs = epochs
         self.model = model
         self.averaged = averaged_copy(model) if settings.optimizer.weight_averaging else None
         # Walking the tree of modules for them costs more than what a step does with them.
@@ -88,6 +96,8 @@ class SetVAEModule(pl.LightningModule):
         self._norm: Tensor | None = None
         self._good_step = True
         self.finite = FiniteWatch(settings.run.skip_bad_batches)
+        off = settings.monitor.disable_metrics_monitoring
+        self.watch = None if off else CollapseWatch(settings, header, model)
         self.updating = False  # whether a step, or what belongs to it, is half done
         self.position = Position(0, 0)
         self.validated_step = -1
@@ -113,17 +123,20 @@ class SetVAEModule(pl.LightningModule):
     def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss."""
         settings, step = self.settings, self.global_step
-        weights = weights_at(step, self.header.warm_up_steps, settings.objective)
+        objective = settings.objective if self.watch is None else self.watch.objective
+        weights = weights_at(step, self.header.warm_up_steps, objective)
         seed = settings.run.seed
         output = self.model(batch, noise_seed=seed)
         terms = loss_terms(
             self.model,
             output,
             batch,
-            settings.objective,
+            objective,
             classes=self.header.classes,
             noise_seed=seed,
         )
+        if self.watch is not None:
+            self.watch.see(self.model, batch, output, step)
         loss = total(terms, weights, batch, self.header.sets_per_subject)
         self.finite.see(loss.detach(), batch.rows)
         self.window.add(loss, terms, weights, batch.label_mask.sum())
@@ -169,6 +182,8 @@ class SetVAEModule(pl.LightningModule):
             first_planned=self.header.warm_up_steps,
         )
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.watch is not None:
+            self.watch.end_step(good=self._good_step)
         if self._good_step:
             self._end_step(step + 1)
         else:
@@ -190,7 +205,8 @@ class SetVAEModule(pl.LightningModule):
         means = {f"train_{name}_step": value for name, value in self.window.take().items()}
         if means:
             self.recent_loss = means["train_loss_step"]
-            self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate})
+            plan = {"planned_steps": self.header.planned_steps, "planned_epochs": self._epochs}
+            self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate}, plan)
 
     def log_epoch(self) -> None:
         """Log the means of an epoch that is done."""
@@ -198,13 +214,29 @@ class SetVAEModule(pl.LightningModule):
         means = {f"train_{name}_epoch": value for name, value in self.window.take_epoch().items()}
         self.scalar_log.write(self.global_step, self.current_epoch + 1, means)
 
-    def validation_begins(self) -> Sweep:
-        """A pass over validation with the weights that count."""
-        self.check_finite()
-        return Sweep(self.evaluated.eval(), self.settings.objective, self.header.classes)
+    def look(self, *, validates: bool) -> Checked | None:
+        """Behind a step: look at what training batches showed of the posteriors, if it is time."""
+        if self.watch is None:
+            return None
+        step, epoch = self.global_step, self.position.epochs_begun
+        found = self.watch.look(step, epoch, picture=not validates)
+        if found is not None:
+            self.scalar_log.write(step, epoch, monitor_scalars(found.measures, "train"))
+            self._note_verdicts(found)
+        return found
 
-    def validation_ends(self, collected: Sweep, epoch: int) -> None:
+    def validation_begins(self, subjects: int) -> Sweep:
+        """A pass over so many subjects of validation with the weights that count."""
+        self.check_finite()
+        model = self.evaluated.eval()
+        metrics = None if self.watch is None else self.watch.metrics(model, subjects)
+        return Sweep(model, self.settings.objective, self.header.classes, metrics)
+
+    def validation_ends(self, collected: Sweep, epoch: int) -> Checked | None:
         """Measure the pass and log it under an epoch, counted from 1.
+
+        Returns:
+            What it showed of the posteriors; None where nobody watches them.
 
         Raises:
             NumericalError: The validation loss is not finite.
@@ -224,9 +256,33 @@ class SetVAEModule(pl.LightningModule):
                 mend="lower --lr, or look at the preparation of the data",
             )
         self.validated_step = self.global_step
-        self.scalar_log.write(self.global_step, epoch, self.measured.scalars)
+        found = self._judge(collected.metrics, epoch)
+        monitored = monitor_scalars(found.measures, "val") if found else {}
+        self.scalar_log.write(self.global_step, epoch, {**self.measured.scalars, **monitored})
         for tag, reason in self.measured.absent.items():
-            self.scalar_log.note(self.global_step, epoch, f"{tag}_absent", reason)
+            self.scalar_log.note(self.global_step, epoch, {f"{tag}_absent": reason})
+        if found is not None:
+            self._note(found)
+        return found
+
+    def _judge(self, metrics: Metrics | None, epoch: int) -> Checked | None:
+        if self.watch is None or metrics is None:
+            return None
+        return self.watch.validated(metrics, self.global_step, epoch)
+
+    def _note(self, found: Checked) -> None:
+        self._note_verdicts(found)
+        if found.action is not None:
+            self.scalar_log.note(found.step, found.epoch, action_record(found.action))
+        for level in found.measures.levels:
+            tag = f"val_kl_dimensions_level_{level.level}"
+            self.scalar_log.histogram(found.step, tag, level.dimensions.kl)
+
+    def _note_verdicts(self, found: Checked) -> None:
+        for verdict in found.verdicts:
+            if verdict.changed:
+                record = verdict_record(verdict, found.split)
+                self.scalar_log.note(found.step, found.epoch, record)
 
     def _measure(self, swept: Swept) -> Measured:
         scalars = {f"val_{name}": value for name, value in swept.scalars.items()}
@@ -285,6 +341,7 @@ class SetVAEModule(pl.LightningModule):
             "logs": asdict(logs),
             "skipped": self.finite.skipped,
             "batches": int(self.trainer.num_training_batches),
+            "watch": None if self.watch is None else self.watch.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -293,6 +350,9 @@ class SetVAEModule(pl.LightningModule):
         self.window = Window.from_state(checkpoint[STATE]["window"])
         self.finite.skipped = int(checkpoint[STATE]["skipped"])
         self.measured = Measured(header.measured, {})
+        watched = checkpoint[STATE].get("watch")
+        if self.watch is not None and watched is not None:
+            self.watch.load(watched)
         self.position = Position(header.next_epoch or 0, header.next_batch or 0)
         self.validated_step = header.validated_step
 

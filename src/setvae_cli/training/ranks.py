@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import torch
 from torch import Tensor, distributed
 
@@ -10,6 +13,11 @@ def count() -> int:
     """Processes that train together now."""
     together = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if together else 1
+
+
+def number() -> int:
+    """Which of them this one is, from 0."""
+    return distributed.get_rank() if count() > 1 else 0
 
 
 def agree(*numbers: int) -> tuple[int, ...]:
@@ -26,6 +34,18 @@ def add_up(mine: Tensor) -> Tensor:
     if count() > 1:
         distributed.all_reduce(mine)
     return mine
+
+
+def everyones(mine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tensors and plain values of every rank, in the order of ranks."""
+    if count() == 1:
+        return [mine]
+    packed = io.BytesIO()
+    torch.save(mine, packed)
+    data = torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)
+    sizes = gather(torch.tensor([len(data)])).tolist()
+    parts = gather(data).split(sizes)
+    return [torch.load(io.BytesIO(part.numpy().tobytes()), weights_only=True) for part in parts]
 
 
 def gather(mine: Tensor) -> Tensor:

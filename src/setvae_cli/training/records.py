@@ -1,7 +1,7 @@
 """What a training run tells its listener: small values that `cli/output.py` renders.
 
-    RunStarted -> (Progress* Validated)* -> Stopped -> Result
-                                         -> Stopping -> Saved
+    RunStarted -> ((Progress | Checked)* Validated)* -> Stopped -> Result
+                                                     -> Stopping -> Saved
 
 A listener is any function of one argument; training calls it from its own thread.
 """
@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from setvae_cli.evaluation.measures import LevelPosterior, Metric
+from setvae_cli.monitor.actions import Action
+from setvae_cli.monitor.measures import Measures
+from setvae_cli.monitor.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,29 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """One look at the posteriors.
+
+    Attributes:
+        step: Optimizer steps done.
+        epoch: Epoch it belongs to, from 1.
+        split: `val`, which decides, or `train`, the window over training batches.
+        measures: What was found.
+        verdicts: One a level.
+        action: What was done about a collapse; None: nothing was due.
+        picture: Whether a picture of it is due.
+    """
+
+    step: int
+    epoch: int
+    split: Literal["val", "train"]
+    measures: Measures
+    verdicts: tuple[Verdict, ...]
+    action: Action | None = None
+    picture: bool = False
+
+
+@dataclass(frozen=True)
 class Stopping:
     """A signal arrived; the step that is on is finished first.
 
@@ -92,15 +119,15 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Saved:
-    """A run that stops before its end was saved.
+    """A checkpoint was saved beside those of validations.
 
     Attributes:
         checkpoint: Name of the file.
-        exception: Whether an exception stopped it, and not a signal.
+        why: A signal or an exception stops the run, or a level collapsed and it goes on.
     """
 
     checkpoint: str
-    exception: bool = False
+    why: Literal["signal", "exception", "collapse"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +154,7 @@ class Result:
         split: The split that was measured.
         metrics: AUROC, AUPRC and accuracy a task, with intervals; absent ones carry a reason.
         posterior: One entry a level.
+        verdicts: What the watch over the run said last, one a level; empty without a watch.
         epochs, steps: How far training went.
         seconds: Wall-clock seconds of the whole run.
         stopped: Why training ended.
@@ -138,6 +166,7 @@ class Result:
     split: str
     metrics: tuple[Metric, ...]
     posterior: tuple[LevelPosterior, ...]
+    verdicts: tuple[Verdict, ...]
     epochs: int
     steps: int
     seconds: float

@@ -13,6 +13,7 @@ import numpy as np
 
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.files import sweep_orphans
+from setvae_cli.monitor.actions import Actions
 from setvae_cli.numbers import count
 from setvae_cli.runs import metrics_log
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header
@@ -156,7 +157,11 @@ def prepare(path: Path, given: Mapping[str, Any]) -> Resumption:
 
 def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:
     """Whether nothing is left to do: trained to the end, named, and measured."""
-    ended = resumption.step >= planned or _selection(resumption, patience).exhausted
+    ended = (
+        resumption.step >= planned
+        or _selection(resumption, patience).exhausted
+        or _was_stopped(resumption)
+    )
     finals = list(resumption.run.checkpoints.glob(f"final_step={resumption.step}_*"))
     return ended and bool(finals) and _is_measured(resumption)
 
@@ -164,6 +169,13 @@ def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:
 def _selection(resumption: Resumption, patience: int) -> Selection:
     states = resumption.chosen.content.payload["callbacks"]
     return Selection.from_state({**states["Boundary"], "patience": patience})
+
+
+def _was_stopped(resumption: Resumption) -> bool:
+    """Whether a collapse ended it, and is to end it still."""
+    watched = resumption.chosen.content.payload[STATE].get("watch")
+    kind = resumption.settings.monitor.on_collapse
+    return watched is not None and Actions.from_state(watched["actions"], kind).stops
 
 
 def _is_measured(resumption: Resumption) -> bool:

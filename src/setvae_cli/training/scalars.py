@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from setvae_cli.runs.event_file import LOG_FORMAT, EventFile
 from setvae_cli.runs.folder import RunFolder
-from setvae_cli.runs.metrics_log import MetricsLog
+from setvae_cli.runs.metrics_log import MetricsLog, Value
 
 _log = logging.getLogger(__name__)
 
@@ -54,22 +54,35 @@ class ScalarLog:
         if not held:
             self._log.write({"step": 0, "epoch": 0, "setvae/log_format": LOG_FORMAT})
 
-    def write(self, step: int, epoch: int, scalars: Mapping[str, float]) -> None:
+    def write(
+        self,
+        step: int,
+        epoch: int,
+        scalars: Mapping[str, float],
+        plan: Mapping[str, int] | None = None,
+    ) -> None:
         """Append scalars; one that is not finite is left out, not replaced.
 
         Args:
             step: Optimizer steps done.
             epoch: From 1.
             scalars: Tag to value.
+            plan: What is planned, for metrics.jsonl only.
         """
         finite = {tag: value for tag, value in scalars.items() if math.isfinite(value)}
         seconds = round(time.monotonic() - self._start, 3)
-        self._log.write({"step": step, "epoch": epoch, "seconds": seconds, **finite})
+        self._log.write(
+            {"step": step, "epoch": epoch, "seconds": seconds, **(plan or {}), **finite}
+        )
         self._events.write(step, {"epoch": float(epoch), **finite})
 
-    def note(self, step: int, epoch: int, tag: str, text: str) -> None:
-        """Append a text to metrics.jsonl, such as why a metric is absent."""
-        self._log.write({"step": step, "epoch": epoch, tag: text})
+    def note(self, step: int, epoch: int, record: Mapping[str, Value]) -> None:
+        """Append a record to metrics.jsonl only, such as why a metric is absent."""
+        self._log.write({"step": step, "epoch": epoch, **record})
+
+    def histogram(self, step: int, tag: str, values: Sequence[float]) -> None:
+        """Append how values are spread, for TensorBoard only."""
+        self._events.write_histogram(step, tag, values)
 
     def state(self, step: int) -> LogState:
         """Where the logs stand after a step; what they hold is on the disk when this returns."""

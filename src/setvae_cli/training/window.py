@@ -12,7 +12,7 @@ from torch import Tensor
 from setvae_cli.losses.objective import LossTerms, Weights
 from setvae_cli.training.ranks import add_up
 
-_TERMS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "sets")
+_TERMS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "sets", "elements")
 _COLUMNS = (*_TERMS, "norm", "steps")
 
 
@@ -59,8 +59,8 @@ class Window:
         """
         beta_kl = weights.beta * terms.kl_objective.detach().sum()
         row = [loss, terms.recon, terms.kl.sum(), beta_kl, terms.pred.sum(), labelled]
-        sets = loss.new_full((), terms.sets)
-        self._begun.append(torch.stack([part.detach().float() for part in (*row, sets)]))
+        counts = [loss.new_full((), number) for number in (terms.sets, terms.elements)]
+        self._begun.append(torch.stack([part.detach().float() for part in (*row, *counts)]))
         self._weights = weights
 
     def end_step(self, norm: Tensor | None) -> None:
@@ -79,8 +79,9 @@ class Window:
         """Means since the last call; empty without a step.
 
         Returns:
-            `loss` a step, `recon`, `kl` and `beta_kl` in nats a set, `pred` in nats a label (only
-            with labels), `grad_norm` (only when known), and the weights of the last step.
+            `loss` and `elements` a step, `recon`, `kl` and `beta_kl` in nats a set, `pred` in nats
+            a label (only with labels), `grad_norm` (only when known), and the weights of the last
+            step.
         """
         recent = self._drain()
         for name, value in recent.items():
@@ -106,6 +107,7 @@ class Window:
             return {}
         found = {
             "loss": sums["loss"] / sums["steps"],
+            "elements": sums["elements"] / sums["steps"],
             **{name: sums[name] / sums["sets"] for name in ("recon", "kl", "beta_kl")},
             "beta": self._weights.beta,
             "recon_weight": self._weights.recon,

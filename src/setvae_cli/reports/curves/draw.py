@@ -1,12 +1,13 @@
-"""The three figures of curves: losses, performance, dynamics; of one run, or of several compared.
+"""The figures of curves: losses, performance, dynamics, and the use of latents where it was logged.
 
 Of one run, training is a solid line and validation a dashed one with marks. Compared runs share
-each panel, one colour and dash a run, and training and validation have panels of their own.
+each panel, one colour and dash a run, and training and validation have panels of their own. Steps
+at which a verdict changed, or something was done about one, are marked with letters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ import numpy as np
 
 from setvae_cli.numbers import count
 from setvae_cli.reports import figures
+from setvae_cli.reports.curves.latents import PICTURE, latent_keys, latent_panels
+from setvae_cli.reports.curves.marks import Mark, footnotes, marks_of, short
+from setvae_cli.reports.curves.panels import STEP, Paint, guide, mark_steps, scale
 from setvae_cli.reports.curves.readings import significant
 from setvae_cli.reports.curves.series import Curves, Series
 from setvae_cli.reports.figures import FAINT, PENS, Key, Pen
@@ -21,19 +25,15 @@ from setvae_cli.reports.figures import FAINT, PENS, Key, Pen
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Paint = Callable[["Axes"], None]
-"""Fills one panel."""
-
-STEP = "optimizer step"
 TRAIN, VAL = PENS[0], PENS[1]
-_TERMS = (
+TERMS = (
     ("loss", "Loss", "loss"),
     ("recon", "Reconstruction", "nats a set"),
     ("kl", "KL to the prior", "nats a set"),
     ("pred", "Prediction", "nats a label"),
 )
-_METRICS = (("auc", "AUROC"), ("auprc", "AUPRC"), ("accuracy", "Accuracy"))
-_DYNAMICS = (
+METRICS = (("auc", "AUROC"), ("auprc", "AUPRC"), ("accuracy", "Accuracy"))
+DYNAMICS = (
     ("Beta", "weight of KL", ("train_beta_step", "train_beta_epoch", "val_beta")),
     ("Reconstruction weight", "weight", ("train_recon_weight_step", "train_recon_weight_epoch")),
     ("Prediction weight", "weight", ("train_pred_weight_step", "train_pred_weight_epoch")),
@@ -41,8 +41,6 @@ _DYNAMICS = (
     ("Learning rate", "rate", ("lr",)),
 )
 _AUC_GUIDE = ((0.5, "guessing"), (0.7, "good"), (0.9, "excellent"))
-_MOST_LETTERS = 40
-_LOG_RATIO, _LEAST_SPAN = 200.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -63,23 +61,26 @@ class Picture:
 
 
 def draw(runs: Sequence[Curves]) -> tuple[Picture, ...]:
-    """Draw all three figures of one run, or of several in the same panels."""
+    """Draw all figures of one run, or of several in the same panels."""
     drawn = runs[: figures.MOST_LINES]
     several = len(drawn) > 1
-    named = [(_short(run.name), pen) for run, pen in zip(drawn, PENS, strict=False) if several]
+    named = [(short(run.name), pen) for run, pen in zip(drawn, PENS, strict=False) if several]
     keys, marked = ([Key(*each, mark) for each in named] for mark in (False, True))
     stages = [Key("training (thin: each logged step)", TRAIN), Key("validation", VAL, True)]
-    made = (
+    steps = marks_of(drawn)
+    made = [
         ("loss_curves", "Loss curves", _loss_panels(drawn), keys or stages),
         ("performance_metrics", "Performance on validation", _metric_panels(drawn), marked),
         ("training_dynamics", "Training dynamics", _dynamic_panels(drawn), keys),
-    )
+    ]
+    if panels := latent_panels(drawn):
+        made.append((*PICTURE, panels, marked or latent_keys(drawn[0])))
     return tuple(
         Picture(
             name,
             title,
-            _render(panels, _columns(panels), title, drawn, lines),
-            _render(panels, 1, title, drawn, lines),
+            _render(panels, _columns(panels), title, drawn, lines, steps),
+            _render(panels, 1, title, drawn, lines, steps),
         )
         for name, title, panels, lines in made
     )
@@ -92,11 +93,6 @@ def describe(run: Curves) -> str:
     return f"{count(run.steps)} steps{epochs}{begun}" + (", legacy log" if run.legacy else "")
 
 
-def _short(name: str) -> str:
-    """A name that fits beside its line; its end tells versions apart."""
-    return name if len(name) <= _MOST_LETTERS else f"...{name[3 - _MOST_LETTERS :]}"
-
-
 def _columns(panels: Sequence[Paint]) -> int:
     return 3 if len(panels) == 3 else 2
 
@@ -107,44 +103,49 @@ def _render(
     title: str,
     runs: Sequence[Curves],
     keys: Sequence[Key],
+    steps: Sequence[Mark],
 ) -> bytes:
-    parts = [f"{_short(run.name)}: {describe(run)}" for run in runs[:3]]
+    parts = [f"{short(run.name)}: {describe(run)}" for run in runs[:3]]
     if len(runs) > 3:
         parts = [f"{len(runs)} runs, up to {count(max(run.steps for run in runs))} steps"]
         days = sorted(run.begun for run in runs if run.begun)
         parts += [f"begun {' to '.join(dict.fromkeys((days[0], days[-1])))}"] if days else []
+    parts += footnotes(steps)
     with figures.style():
         figure, axes = figures.panels(len(panels), columns, title, " · ".join(parts), keys)
         for panel, place in zip(panels, axes, strict=True):
             panel(place)
+            if place.get_xlabel() == STEP:
+                mark_steps(place, steps)
         return figures.as_png(figure)
 
 
 def _loss_panels(runs: Sequence[Curves]) -> list[Paint]:
     if len(runs) == 1:
-        return [_single_term(runs[0], *term) for term in _TERMS]
+        return [_single_term(runs[0], *term) for term in TERMS]
     found, legacy = [], any(run.legacy for run in runs)
-    for word, title, unit in _TERMS:
+    for word, title, unit in TERMS:
         if legacy:
             title, unit = (f"{title} (legacy)", unit) if word == "kl" else (title, "as logged")
         for stage, name in (("train", "training"), ("val", "validation")):
-            tags = _tags(stage, word)
+            tags = tags_of(stage, word)
             found.append(_compared(runs, f"{title}, {name}", unit, tags))
     return found
 
 
 def _metric_panels(runs: Sequence[Curves]) -> list[Paint]:
     return [
-        _compared(runs, title, "0 to 1", (f"val_{word}",), metric=word) for word, title in _METRICS
+        _compared(runs, title, "0 to 1", (f"val_{word}",), metric=word) for word, title in METRICS
     ]
 
 
 def _dynamic_panels(runs: Sequence[Curves]) -> list[Paint]:
-    found = [_compared(runs, title, unit, tags) for title, unit, tags in _DYNAMICS]
+    found = [_compared(runs, title, unit, tags) for title, unit, tags in DYNAMICS]
     return [*found[:3], _trade_off(runs), *found[3:]]
 
 
-def _tags(stage: str, word: str) -> tuple[str, ...]:
+def tags_of(stage: str, word: str) -> tuple[str, ...]:
+    """Tags of a term in `train` or `val`, the epoch's before the step's, raw before undone."""
     if stage == "val":
         return (f"val_{word}", f"legacy/val_{word}")
     names = (f"train_{word}_epoch", f"train_{word}_step")
@@ -155,7 +156,7 @@ def _single_term(run: Curves, word: str, title: str, unit: str) -> Paint:
     """Training and validation of one term in one panel."""
     steps = run.get(f"train_{word}_step", f"legacy/train_{word}_step")
     epochs = run.get(f"train_{word}_epoch", f"legacy/train_{word}_epoch")
-    val = run.get(*_tags("val", word))
+    val = run.get(*tags_of("val", word))
 
     def paint(axes: Axes) -> None:
         known = [one for one in (steps, epochs, val) if one is not None]
@@ -171,11 +172,11 @@ def _single_term(run: Curves, word: str, title: str, unit: str) -> Paint:
         if val is not None:
             figures.line(axes, val.steps, val.values, VAL, marked=True)
         figures.label(axes, title, STEP, "as logged" if run.legacy and word != "kl" else unit)
-        _scale(axes, known)
+        scale(axes, known)
         if word == "kl" and run.legacy:
             axes.set_title(f"{title} (legacy)")
         if word == "kl" and run.floor:
-            _guide(axes, run.floor, f"floor of free bits, {significant(run.floor)}")
+            guide(axes, run.floor, f"floor of free bits, {significant(run.floor)}")
 
     return paint
 
@@ -199,7 +200,7 @@ def _compared(
         elif unit.startswith("weight"):
             axes.set_ylim(0, 1.1 * max(0.01, *(series.values.max() for *_, series in known)))
         else:
-            _scale(axes, [series for *_, series in known])
+            scale(axes, [series for *_, series in known])
 
     return paint
 
@@ -213,7 +214,7 @@ def _read_metric(axes: Axes, metric: str, known: Sequence[tuple[Curves, Pen, Ser
     if metric == "auc":
         for value, word in _AUC_GUIDE:
             if axes.get_ylim()[0] <= value <= axes.get_ylim()[1]:
-                _guide(axes, value, word)
+                guide(axes, value, word)
     for _, pen, series in known:
         place = int(series.values.argmax())
         x, y = series.steps[place], series.values[place]
@@ -247,8 +248,8 @@ def _trade_off(runs: Sequence[Curves]) -> Paint:
 def _paired(run: Curves) -> tuple[np.ndarray, np.ndarray] | None:
     """Reconstruction and KL at the same steps, of validation where there are enough."""
     for stage in ("val", "train"):
-        recon = run.get(*_tags(stage, "recon"))
-        kl = run.get(*_tags(stage, "kl"))
+        recon = run.get(*tags_of(stage, "recon"))
+        kl = run.get(*tags_of(stage, "kl"))
         if recon is None or kl is None:
             continue
         _, left, right = np.intersect1d(recon.steps, kl.steps, return_indices=True)
@@ -257,30 +258,3 @@ def _paired(run: Curves) -> tuple[np.ndarray, np.ndarray] | None:
             every = max(1, len(x) // 400)
             return np.append(x[:-1:every], x[-1]), np.append(y[:-1:every], y[-1])
     return None
-
-
-def _scale(axes: Axes, known: Sequence[Series]) -> None:
-    """A logarithmic axis for more than two powers of ten, and room around what does not move."""
-    least = min(float(series.values.min()) for series in known)
-    most = max(float(series.values.max()) for series in known)
-    if most - least < _LEAST_SPAN * abs(most):
-        axes.set_ylim(least - _LEAST_SPAN * abs(most), most + _LEAST_SPAN * abs(most))
-    if least > 0 and most > _LOG_RATIO * least:
-        axes.set_yscale("log")
-
-
-def _guide(axes: Axes, value: float, word: str) -> None:
-    axes.axhline(value, color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
-    low, high = axes.get_ylim()
-    below = value > high - 0.08 * (high - low)
-    axes.annotate(
-        word,
-        (1.0, value),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, -2 if below else 2),
-        textcoords="offset points",
-        ha="right",
-        va="top" if below else "bottom",
-        fontsize=8,
-        color=FAINT,
-    )

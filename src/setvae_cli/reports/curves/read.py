@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from setvae_cli.files import check_regular
 from setvae_cli.reports import events
 from setvae_cli.reports.curves.joined import Joined, join
 from setvae_cli.reports.curves.legacy import undo_weighting
+from setvae_cli.reports.curves.levels import floor_of
 from setvae_cli.reports.curves.series import Curves, Series, ordered
 from setvae_cli.reports.curves.tags import BOOKKEEPING, LOG_FORMAT, canonical, is_known
+from setvae_cli.reports.curves.told import events_of
 from setvae_cli.runs import metrics_log
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.manifest import read_manifest
+from setvae_cli.runs.settings_file import read_settings
 
 METRICS, EVENTS = "metrics.jsonl", "events.out.tfevents."
 _SKIPPED = {"abandoned", "checkpoints", "report", "posterior_metrics", "analysis"}
@@ -41,6 +45,9 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
         raise InputError(
             "is a file, expected a folder with logs", where=str(folder), mend="name its folder"
         )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        mend = "change its permissions"
+        raise InputError("cannot be read (permission denied)", where=str(folder), mend=mend)
     found = [Path(place) for place, folders, files in os.walk(folder) if _holds_log(folders, files)]
     if not found:
         raise InputError(
@@ -66,10 +73,14 @@ def read_run(folder: Path, log_dir: Path | None = None) -> Curves:
     name = run_name(folder)
     metrics = folder / METRICS
     run, lost = _from_metrics(metrics, name) if metrics.is_file() else (None, 0)
-    files = sorted((log_dir or folder).glob(f"{EVENTS}*"))
+    found = (log_dir or folder).glob(f"{EVENTS}*")
+    files = sorted(file for file in found if file.is_file())
     if files and (run is None or lost):
         other = _from_events(files, name, folder)
-        run = other if run is None or other.steps > run.steps else run
+        if run is None:
+            run = other
+        elif other.steps > run.steps:
+            run = replace(other, events=run.events, notes=(*run.notes, *other.notes))
     if run is None or not any(len(series) for series in run.series.values()):
         raise _nothing_read(folder, lost)
     if not any(is_known(tag) for tag in run.series):
@@ -109,8 +120,24 @@ def _from_metrics(path: Path, name: str) -> tuple[Curves, int]:
         lost = 0  # its last record is being written
     if lost:
         notes = (f"{numbers.size(lost)} at the end of metrics.jsonl cannot be read",)
-    series = _by_tag(contents.records)
-    return Curves(name, series, begun=_begun(path.parent), notes=notes), lost
+    scalars = (record for record in contents.records if "event" not in record)
+    run = Curves(
+        name, _by_tag(scalars), begun=_begun(path.parent), notes=notes,
+        events=events_of(contents.records),
+    )  # fmt: skip
+    return replace(run, floor=_floor(run, path.parent)), lost
+
+
+def _floor(run: Curves, folder: Path) -> float | None:
+    """What free bits leave free: as logged, or as the settings of the run say."""
+    logged = floor_of(run)
+    if logged is not None:
+        return logged
+    try:
+        found = read_settings(RunFolder(folder).settings)
+        return float(found["free_bits"]) * int(found["latent_dim"]) * int(found["levels"])
+    except (SetvaeError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _ends_in_line(path: Path) -> bool:

@@ -6,43 +6,18 @@ A rule that lacks its curves, or whose answer cannot be read off them, says `unk
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
 
 from setvae_cli.numbers import count
-from setvae_cli.reports.curves.legacy import floor_hides
+from setvae_cli.reports.curves.collapse import collapse
+from setvae_cli.reports.curves.diagnosis import Diagnosis
 from setvae_cli.reports.curves.readings import significant
 from setvae_cli.reports.curves.series import Curves, Series
-from setvae_cli.reports.curves.summary import KL, VAL_KL, average_of_last, best
+from setvae_cli.reports.curves.summary import best
 from setvae_cli.reports.curves.trouble import instability, level_from
 
-State = Literal["found", "clear", "unknown"]
-
-COLLAPSED, PARTIAL, SHRUNK = 0.1, 0.5, 0.1  # nats, nats, share of the peak
 RISE, BETTER_AUC, WEAK_AUC = 0.1, 0.02, 0.6
 LEAST_VALIDATIONS = 4
 QUICK_BETA = 0.02
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What one rule says of a run.
-
-    Attributes:
-        name: What it looks for.
-        state: `found`, `clear`, or `unknown` where the curves cannot tell.
-        finding: The figures, one clause.
-        rule: When it says `found`.
-        mend: What to try; empty where nothing was found.
-    """
-
-    name: str
-    state: State
-    finding: str
-    rule: str
-    mend: str = ""
 
 
 def diagnose(run: Curves) -> tuple[Diagnosis, ...]:
@@ -55,39 +30,6 @@ def diagnose(run: Curves) -> tuple[Diagnosis, ...]:
         classification(run),
         warm_up(run),
     )
-
-
-def collapse(run: Curves) -> Diagnosis:
-    """What the latents tell of a set is at most its KL, so a KL of nothing is a collapse.
-
-    A large KL shows no health: a posterior may be shifted by a constant, or be ignored by the
-    decoder.
-    """
-    name = "posterior collapse"
-    rule = (
-        f"KL under {COLLAPSED} nat a set at the end (information is at most the KL), partial under "
-        f"{PARTIAL} nat, shrinking under {100 * SHRUNK:.0f} % of its peak"
-    )
-    kl = run.get(*VAL_KL) or run.get(*KL)
-    if kl is None:
-        return Diagnosis(name, "unknown", "the log holds no KL that can be told", rule)
-    if floor_hides(run, kl):
-        return Diagnosis(name, "unknown", _hidden(run, kl), rule)
-    if _beta_is_rising(run):
-        return Diagnosis(name, "unknown", "beta is still rising at the end of the log", rule)
-    train = run.get(*KL)
-    end = float(kl.values[-1]) if run.get(*VAL_KL) else average_of_last(kl)
-    peak = float(max(one.values.max() for one in (kl, train) if one is not None))
-    shown = f"KL ends at {significant(end)} nats a set"
-    mend = "lower --max-beta, a longer --beta-warmup, or --free-bits"
-    if end < COLLAPSED:
-        return Diagnosis(name, "found", f"{shown}: the latents tell nothing", rule, mend)
-    if end < PARTIAL:
-        return Diagnosis(name, "found", f"{shown}: partial, they tell little", rule, mend)
-    if end < SHRUNK * peak:
-        fell = f"{shown}, down from {significant(peak)} at step {_peak_step(kl, train)}"
-        return Diagnosis(name, "found", f"{fell}: shrinking", rule, mend)
-    return Diagnosis(name, "clear", f"{shown}, which leaves room for information", rule)
 
 
 def over_fitting(run: Curves) -> Diagnosis:
@@ -190,25 +132,6 @@ def warm_up(run: Curves) -> Diagnosis:
     if share < QUICK_BETA:
         return Diagnosis(name, "found", finding, rule, "a longer --beta-warmup")
     return Diagnosis(name, "clear", finding, rule)
-
-
-def _hidden(run: Curves, kl: Series) -> str:
-    floor = f" of free bits ({significant(run.floor)} nats)" if run.floor else ""
-    end = significant(float(kl.values[-1]))
-    return f"KL lies on its floor{floor} with {end} nats: what is under it, the log does not show"
-
-
-def _beta_is_rising(run: Curves) -> bool:
-    beta = run.get("train_beta_step", "train_beta_epoch", "val_beta")
-    if beta is None or len(beta) < LEAST_VALIDATIONS:
-        return False
-    late = beta.values[-max(2, len(beta) // 20) :]
-    return bool((np.diff(late) > 0).all())
-
-
-def _peak_step(*series: Series | None) -> str:
-    peaks = [(one.values.max(), one.steps[one.values.argmax()]) for one in series if one]
-    return count(max(peaks)[1])
 
 
 def _risen(label: str, val: Series, train: Series) -> Sequence[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from setvae_cli.reports.curves.told import Event
+
 Numbers = NDArray[np.float64]
 
 
@@ -51,8 +53,9 @@ class Curves:
         series: Canonical tag to curve.
         legacy: Whether the original wrote it.
         begun: The day it began, `2026-11-21`; empty where that is not known.
-        floor: Of a legacy run, what free bits keep its KL from falling under, nats a set.
+        floor: What free bits leave free, nats a set: a legacy KL was never logged under it.
         notes: What whoever reads the curves has to know about the log.
+        events: What the monitor said, and what was done, in the order of the log.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Curves:
     begun: str = ""
     floor: float | None = None
     notes: tuple[str, ...] = field(default=())
+    events: tuple[Event, ...] = field(default=())
 
     def get(self, *tags: str) -> Series | None:
         """The finite points of the first of these curves that has any; None where none has."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 LOG_FORMAT = "setvae/log_format"
-BOOKKEEPING = frozenset({LOG_FORMAT, "hp_metric", "epoch"})
+BOOKKEEPING = frozenset({LOG_FORMAT, "hp_metric", "epoch", "planned_steps", "planned_epochs"})
+RATIO = "val_active_ratio@"
 WORDS = frozenset(
     {
         "loss", "recon", "kl", "beta_kl", "kl_obj", "pred", "beta", "recon_weight", "pred_weight",

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from setvae_cli.numbers import count
 from setvae_cli.reports.curves import readings
+from setvae_cli.reports.curves.diagnosis import Diagnosis
 from setvae_cli.reports.curves.draw import describe
+from setvae_cli.reports.curves.levels import level_rows
 from setvae_cli.reports.curves.readings import significant
-from setvae_cli.reports.curves.rules import Diagnosis, diagnose
+from setvae_cli.reports.curves.rules import diagnose
 from setvae_cli.reports.curves.series import Curves
 from setvae_cli.reports.curves.summary import LAST_STEPS, Best, Kl, Summary, summarise
+from setvae_cli.reports.curves.told import Event, Verdict
 
 WIDTH = 80
 CAVEAT = (
@@ -56,6 +59,7 @@ def figures_of(judged: Judged) -> list[tuple[str, str, str]]:
     """Name, value and reading of every figure of a summary."""
     summary = judged.summary
     rows = _kl_rows(summary.kl, judged.run.floor) if summary.kl else []
+    rows += level_rows(judged.run)
     named = (("AUC", summary.auc), ("AUPRC", summary.auprc), ("accuracy", summary.accuracy))
     for name, found in named:
         if found is not None:
@@ -78,7 +82,20 @@ def _run_lines(judged: Judged) -> list[str]:
     lines.append("")
     for one in judged.diagnoses:
         lines += _diagnosis_lines(one)
+    if run.events:
+        lines += ["", "What the monitor said, and what was done", ""]
+    for event in run.events:
+        told = f"step {count(event.step)}: {event_words(event)}"
+        lines += textwrap.wrap(told, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
     return lines
+
+
+def event_words(event: Event) -> str:
+    """What happened at a step, one clause."""
+    if isinstance(event, Verdict):
+        where = "" if event.split == "val" else ", in training batches"
+        return f"{event.words}{where}"
+    return event.words
 
 
 def _diagnosis_lines(one: Diagnosis) -> list[str]:

@@ -13,20 +13,25 @@ from setvae_cli.reports.doctor.finding import Finding, Section, wrong
 from setvae_cli.runs.checkpoint import CheckpointContent, Header, is_intact, read
 from setvae_cli.runs.export import begins_as_exported, read_exported
 from setvae_cli.runs.model import rebuild
+from setvae_cli.runs.original import OriginalCheckpoint, read_original
 
 OTHER = "use another checkpoint of the run"
 AGAIN = "export it again"
+DESCRIBED = "see setvae visualize for its architecture and its weights"
 
 
 def examine_checkpoint(path: Path) -> Section:
-    """Verify a checkpoint.
+    """Verify a checkpoint; one of the original SeqSetVAE is described.
 
     Raises:
-        InputError: It is none of ours: every byte is as it was written, but not by setvae.
+        InputError: It is neither: every byte is as it was written, but by something else.
     """
     try:
         content = read(path, mapped=True)
     except InputError as error:
+        original = read_original(path) if is_intact(path) else None
+        if original is not None:
+            return _original(original)
         if is_intact(path) or not _is_archive(path):
             raise
         return Section("Checkpoint", (wrong("checksums", error, OTHER),))
@@ -80,6 +85,21 @@ def place(content: CheckpointContent) -> str:
     if header.next_batch:
         return f"{step}, epoch {header.next_epoch + 1}, batch {numbers.count(header.next_batch)}"
     return f"{step}, end of epoch {header.next_epoch}"
+
+
+def _original(original: OriginalCheckpoint) -> Section:
+    """What a checkpoint of the original says of itself."""
+    tensors = sum(part.tensors for part in original.parts)
+    value = f"{numbers.count(original.parameters)} parameters in {tensors} tensors"
+    bad = sum(part.not_finite for part in original.parts)
+    broken = Finding("model", f"{value}, {numbers.count(bad)} not finite", "wrong", OTHER)
+    findings = (
+        Finding("checksums", f"{numbers.size(original.bytes)}, all fit"),
+        Finding("place", "not said" if original.step is None else f"step {original.step}"),
+        broken if bad else Finding("model", f"{value}, all finite"),
+        Finding("use", "none here: it is described, never executed", "warn", DESCRIBED),
+    )
+    return Section("Original SeqSetVAE checkpoint", findings)
 
 
 def _header(header: Header) -> Finding:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from setvae_cli import numbers
 from setvae_cli.errors import InputError, SetvaeError
-from setvae_cli.reports.doctor import event_log
+from setvae_cli.reports import events
 from setvae_cli.reports.doctor.finding import Finding, Section, Sink, wrong
 from setvae_cli.reports.doctor.leftovers import orphans
 from setvae_cli.reports.doctor.model_file import place, verified
@@ -98,16 +98,16 @@ def _events(run: RunFolder, busy: bool) -> list[Finding]:
         mend = "look in the --log-dir of the run, if it had one"
         return [Finding("event files", "none", "warn", mend)]
     try:
-        walked = [event_log.walk(file) for file in files]
+        walked = [events.read(file) for file in files]
     except InputError as error:
         return [wrong("event files", error, "metrics.jsonl holds the same scalars")]
     records = numbers.count(sum(one.records for one in walked))
     word = "file" if len(files) == 1 else "files"
-    lost = sum(one.lost_bytes for one in walked)
+    lost = sum(one.lost_bytes + one.unfinished_bytes for one in walked)
     value = f"{len(files)} {word}, {records} records"
     if not lost or busy:
         return [Finding("event files", value)]
-    value += f", then {numbers.size(lost)} unreadable"
+    value += f", and {numbers.size(lost)} unreadable"
     return [Finding("event files", value, "warn", "metrics.jsonl holds the same scalars")]
 
 

@@ -1,0 +1,94 @@
+"""A window over training batches: what the posteriors did of late, at next to no cost.
+
+    every k-th step is looked at, until a period holds enough sets -> check -> it is forgotten
+                                                 without enough of them, it fades and counts on
+
+Which steps are looked at follows from step numbers and sizes of batches, so that a run that was
+stopped looks at the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from setvae_cli.data.batch import SetBatch
+from setvae_cli.monitor.measures import Measures
+from setvae_cli.monitor.metrics import Metrics
+from setvae_cli.monitor.rules import SETS_A_DIMENSION
+from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
+
+LOOKS_A_PERIOD = 10
+FADING = 0.5  # of what a period saw that was too short to stand for itself
+States = list[dict[str, Any]]
+
+
+class OnlineWindow:
+    """Light measurements of training batches.
+
+    Args:
+        model: Whose posteriors are looked at.
+        free_bits: Nats a dimension that the objective leaves free.
+        every: Steps between checks.
+        ranks: Processes that look together, each at its own batches.
+    """
+
+    def __init__(self, model: SeqSetVAE, *, free_bits: float, every: int, ranks: int = 1) -> None:
+        self.every = every
+        self._new = partial(Metrics.of, model, free_bits=free_bits, thorough=False)
+        self._metrics, self._begun = self._new(), self._new()
+        self._begun_sets = 0  # of the step that is not done yet
+        self._spacing = max(1, every // LOOKS_A_PERIOD)
+        latent = max(stream.sums.shape[-1] for stream in self._metrics.levels)
+        self._enough = 2 * SETS_A_DIMENSION * latent / ranks
+        self._seen = 0
+
+    def see(self, model: SeqSetVAE, batch: SetBatch, output: Output, step: int) -> None:
+        """Look at a training batch of a step, counted from 0, if it is one of those looked at."""
+        if self._seen >= self._enough or step % self._spacing:
+            return
+        with torch.no_grad():
+            self._begun.update(model, batch, output)
+        self._begun_sets += batch.plan.sets
+
+    def end_step(self) -> None:
+        """The step is done: what was seen of it counts."""
+        if self._begun_sets:
+            self._metrics.merge(self._begun)
+            self._seen += self._begun_sets
+            self.skip_step()
+
+    def skip_step(self) -> None:
+        """Forget the step that is not done yet."""
+        if self._begun_sets:
+            self._begun, self._begun_sets = self._new(), 0
+
+    def is_due(self, step: int) -> bool:
+        """Whether a check belongs behind so many steps."""
+        return step % self.every == 0
+
+    def check(self, everyones: Callable[[dict[str, Any]], States]) -> Measures | None:
+        """What was seen of late, on all ranks; then it fades.
+
+        Args:
+            everyones: Gives the states of all ranks for this one's.
+        """
+        states = everyones(self._metrics.state())
+        merged, *others = (Metrics.from_state(state, self._metrics.device) for state in states)
+        for other in others:
+            merged.merge(other)
+        self._metrics.decay(FADING if self._seen < self._enough else 0.0)
+        self._seen = 0
+        return merged.result()
+
+    def state(self) -> dict[str, Any]:
+        """What whole steps showed so far, for a checkpoint."""
+        return {"metrics": self._metrics.state(), "seen": self._seen}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` described."""
+        self._metrics = Metrics.from_state(state["metrics"], self._metrics.device)
+        self._seen = state["seen"]

@@ -1,0 +1,1 @@
+"""Pictures, a table and a page of a trained model's latents."""
