@@ -25,7 +25,7 @@ from setvae_cli.store.format import SPLITS
 from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
 
-EVALUATED = 4  # times larger batches: a pass without gradients keeps nothing for a way back
+EVALUATED = 8  # times larger batches: a pass without gradients keeps nothing for a way back
 
 _log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ class OnlineWindow:
 
     def see(self, model: SeqSetVAE, batch: SetBatch, output: Output, step: int) -> None:
         """Look at a training batch of a step, counted from 0, if it is one of those looked at."""
-        if self._seen >= self._enough or step % self._spacing:
+        if self._seen + self._begun_sets >= self._enough or step % self._spacing:
             return
         with torch.no_grad():
             self._begun.update(model, batch, output)
