@@ -95,3 +95,29 @@ def test_a_signal_to_the_group_while_workers_start_is_the_parents_alone(
         start_new_session=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped 0\n", "")
+
+
+ORPHAN = """
+import os, signal, time
+from torch.utils.data import DataLoader, Dataset
+from setvae_cli.data.signals import follow_parent
+
+class Large(Dataset):
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, place):
+        return "x" * 1_000_000
+
+loader = iter(DataLoader(Large(), batch_size=None, num_workers=1, worker_init_fn=follow_parent))
+next(loader)
+time.sleep(0.5)  # the worker has begun to hand over more than a pipe holds
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_with_a_batch_ends_with_its_killed_parent() -> None:
+    command = [sys.executable, "-c", ORPHAN]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)  # until both ended
+    assert done.returncode == -signal.SIGKILL, done.stderr

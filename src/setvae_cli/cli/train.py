@@ -11,7 +11,7 @@ import typer
 
 from setvae_cli import numbers
 from setvae_cli.cli import options
-from setvae_cli.cli.collapse_view import CollapseView, closing_lines
+from setvae_cli.cli.collapse_view import CollapseView
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.processes import counted_devices, follows, team_of
 from setvae_cli.cli.slurm import requeued_when_asked
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from setvae_cli.training.team import Team
 
 SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy"}
+UNJUDGED = {"": "not watched", "warming": "not judged"}
 LEFT_WIDTH = 32
 
 
@@ -82,19 +83,24 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
         output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
-    result = _fit(settings, output, resumption, team)
+    view = TrainingView(settings, output)
+    result = _fit(settings, output, resumption, team, view)
     if result is None:
         assert resumption is not None
         steps = numbers.count(resumption.step)
         output.result([f"Nothing to do: the run is complete at step {steps}."], {"complete": True})
         return
-    lines = [*closing_table(result), *closing_lines(result.verdicts, settings.objective)]
+    lines = [*closing_table(result), *view.posterior.closing(result.verdicts)]
     output.result(lines, asdict(result))
-    output.next(f"tensorboard --logdir {settings.run.log_dir or result.run}")
+    output.next(f"setvae visualize {result.run}")
 
 
 def _fit(
-    settings: TrainSettings, output: Output, resumption: Resumption | None, team: Team | None
+    settings: TrainSettings,
+    output: Output,
+    resumption: Resumption | None,
+    team: Team | None,
+    view: TrainingView,
 ) -> Result | None:
     from setvae_cli.cli.precompute import store_to_train_on
 
@@ -104,16 +110,24 @@ def _fit(
     if resumption:
         resumption.check(store)
     with placed(settings.data):
-        return fit(settings, store, TrainingView(settings, output), resumption, team)
+        return fit(settings, store, view, resumption, team)
 
 
 class TrainingView:
-    """Shows what training reports, record by record."""
+    """Shows what training reports, record by record.
+
+    Args:
+        settings: Of the run.
+        output: Where it is shown.
+
+    Attributes:
+        posterior: Shows the looks at its posteriors.
+    """
 
     def __init__(self, settings: TrainSettings, output: Output) -> None:
         self._settings, self._output = settings, output
         self._run = ""
-        self._posterior = CollapseView(settings.objective, output)
+        self.posterior = CollapseView(settings, output)
 
     def __call__(self, record: object) -> None:
         """Show one record; those that only matter to others are passed over."""
@@ -135,7 +149,7 @@ class TrainingView:
                     self._output.say(validation_line(record))
             case records.Checked():
                 folder = self._settings.run.log_dir or Path(self._run)
-                self._posterior.show(record, folder / "posterior_metrics", self._run)
+                self.posterior.show(record, folder / "posterior_metrics", self._run)
             case records.Stopping():
                 self._output.end_progress()
                 self._output.say("finishing this step ... (again to stop at once)")
@@ -210,6 +224,6 @@ def _posterior_lines(levels: tuple[LevelPosterior, ...]) -> list[str]:
     rows = []
     for one in levels:
         active = f"{one.active:>3} / {one.latent}"
-        told = one.verdict or "not watched"
+        told = UNJUDGED.get(one.verdict, one.verdict)
         rows.append(f"{one.level:>3}{one.kl_nats:>9.1f}{one.floor:>8.1f}  {active:<12}{told}")
     return [head, *rows]

@@ -18,7 +18,7 @@ from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.gather import Truncate
 from setvae_cli.data.sampler import EpochSampler, check_ranks
-from setvae_cli.data.signals import ignore_signals, signals_wait
+from setvae_cli.data.signals import follow_parent, signals_wait
 from setvae_cli.errors import InputError
 from setvae_cli.settings.run import LoaderSettings
 from setvae_cli.store.format import SPLITS
@@ -67,7 +67,7 @@ class EpochLoader(DataLoader[SetBatch]):
             pin_memory=pin_memory,
             prefetch_factor=2 if num_workers else None,
             persistent_workers=num_workers > 0,
-            worker_init_fn=ignore_signals if num_workers else None,
+            worker_init_fn=follow_parent if num_workers else None,
             generator=torch.Generator().manual_seed(0),  # else it draws from the global one
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -40,8 +42,20 @@ def signals_wait() -> Iterator[None]:
             signal.raise_signal(waiting[0])
 
 
-def ignore_signals(_: int) -> None:
+def follow_parent(_: int) -> None:
     """Only the parent decides what a signal means; a worker ends with its parent."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone.
+
+    A worker looks after its parent itself, but not while it waits for someone to take a batch from
+    a full pipe, whose other end it holds too.
+    """
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
