@@ -18,7 +18,7 @@ from tests.trained import model_for
 from tests.training.stores import write_store
 
 from setvae_cli.errors import InputError
-from setvae_cli.evaluation.code_errors import CHAMFER
+from setvae_cli.evaluation.code_errors import CHAMFER, NO_VALUES
 from setvae_cli.evaluation.collect import Asked, Origin, Pass, collect, first_task
 from setvae_cli.evaluation.kept_sets import KeptSets
 from setvae_cli.evaluation.latents import Latents
@@ -144,12 +144,20 @@ def test_errors_of_a_code_are_means_over_its_values(store: Store) -> None:
     assert found.nats[mode] > 0
 
 
-def test_a_code_with_fewer_than_ten_values_has_no_mean_error(tmp_path: Path) -> None:
+def test_latents_that_are_not_finite_are_refused(store: Store) -> None:
+    loaded = model_for(store)
+    loaded.model.latents.posterior[0].weight.fill_(torch.inf)
+    with pytest.raises(InputError, match=r"best.ckpt: the model gives latents that are not finite"):
+        look(loaded, store)
+
+
+def test_a_code_of_fewer_than_ten_subjects_has_no_mean_error(tmp_path: Path) -> None:
     tiny.write(tiny.cohort(20), tmp_path / "store")
     store = Store.open(tmp_path / "store")
     found = look(model_for(store), store, split="test").errors
-    assert "age" not in found.code  # once a subject
-    assert found.count.size == 0 or found.count.min() >= 10
+    assert (found.code, found.reason) == ([], NO_VALUES)
+    whole = look(model_for(store), store, split="train", batch_size=3).errors
+    assert "age" in whole.code  # once a subject
 
 
 def test_a_sample_of_sets_does_not_depend_on_batches(store: Store) -> None:

@@ -69,7 +69,7 @@ def test_a_second_collapse_asks_again() -> None:
 
 def test_free_bits_double_up_to_a_limit() -> None:
     found, _ = asked("free-bits", [DEAD] * 60)
-    assert [action.changes["free_bits"] for action in found] == [0.25, 0.5, 1, 2, 2, 2, 2]
+    assert [action.changes["free_bits"] for action in found] == [0.25, 0.5, 1, 2]
 
 
 def test_a_healthy_run_is_asked_nothing() -> None:

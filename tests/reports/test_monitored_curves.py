@@ -65,6 +65,30 @@ def test_a_log_that_ends_before_a_verdict_says_so(tmp_path: Path) -> None:
     assert "beta is below its target" in found.finding
 
 
+def test_a_log_that_ends_before_a_verdict_is_judged_by_a_kl_of_nothing(tmp_path: Path) -> None:
+    run = run_of(tmp_path, steps=600, checks=1)
+    assert standing(run.events)[0].state == "warming"
+    flat = np.full(5, 0.2)
+    steps = np.arange(100, 600, 100)
+    beta, kl = (Series(steps, value, flat, flat) for value in (flat, flat / 10))
+    run = replace(run, series={"train_beta_step": beta, "val_kl": kl})
+    found = collapse(run)
+    assert (found.state, bool(found.mend)) == ("found", True)
+    assert found.finding.startswith("the log ends before a verdict of the monitor, at step 500")
+    assert "KL ends at 0.02 nats a set: the latents tell nothing" in found.finding
+
+
+def test_where_validation_gave_no_verdict_that_of_training_batches_is_marked(
+    tmp_path: Path,
+) -> None:
+    run = run_of(tmp_path, steps=600, checks=1)
+    told = {"event": "verdict", "split": "train", "level": 1, "state": "collapsed", "since": 10,
+            "rule": "active < 2 %", "figures": "active 0 / 32", "try": "", "notes": "",
+            "step": 500}  # fmt: skip
+    events = (*run.events, *events_of([told]))
+    assert [event.short for event in shown(events)] == ["level 1 collapsed in training"]
+
+
 def test_event_files_alone_hold_figures_and_no_verdict(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "metrics.jsonl").unlink()

@@ -142,6 +142,34 @@ def test_a_finished_run_shows_its_test_figures(watched: Callable[..., WatchedRun
     assert " left " not in shown
 
 
+def test_a_run_that_ended_for_a_collapse_says_so_until_it_goes_on(
+    watched: Callable[..., WatchedRun],
+) -> None:
+    words = "The run ends here (--on-collapse stop)."
+    stop = {"step": 400, "epoch": 4, "event": "action", "kind": "stop", "levels": "1"}
+    run = [*records(400), verdict(400, "collapsed"), stop | {"words": words}, ending(400)]
+    look = watched(run).look_whole()
+    assert (look.state.word, look.state.ended) == ("stopped", True)
+    assert "stopped at step 400" in text(look)
+    resumed = watched([*run, *records(600)[len(records(400)) :], ending(600)], "version_1")
+    assert resumed.look_whole().state.word == "finished"
+
+
+def test_a_run_that_ended_before_a_verdict_says_why_there_is_none(
+    watched: Callable[..., WatchedRun],
+) -> None:
+    waiting = verdict(100, "warming") | {"rule": "fewer than 3 checks since beta was full"}
+    run = [*records(100), waiting, verdict(90, "collapsed", split="train")]
+    going = " ".join(text(watched(run).look_whole()).split())
+    assert "level 1 no verdict yet: fewer than 3 checks since beta was full" in going
+    assert "the training window says collapsed" in going
+    ended = watched([*run, ending(100)], "version_1").look_whole()
+    shown = " ".join(text(ended).split())
+    assert "level 1 the run ended before validation gave a verdict: fewer than 3" in shown
+    (line,) = (text_of(one) for one in listing(".", [ended], 80)[2:])
+    assert "not judged" in line
+
+
 def test_a_run_that_goes_on_after_its_test_is_not_finished(
     watched: Callable[..., WatchedRun],
 ) -> None:

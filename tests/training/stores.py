@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,11 @@ def alternating(split: str, number: int) -> str:
 
 
 def write_store(
-    folder: Path, labels: Labels = alternating, *, codes: tuple[str, str, str] = CODES
+    folder: Path,
+    labels: Labels = alternating,
+    *,
+    codes: tuple[str, str, str] = CODES,
+    sizes: Mapping[str, int] = SIZES,
 ) -> Store:
     """A store of short stays with three vital signs; class 1 has the higher heart rate.
 
@@ -32,10 +36,11 @@ def write_store(
         folder: Where it goes.
         labels: The label of a subject by split and number in it; empty text for a missing one.
         codes: What heart rate, blood pressure and temperature are called.
+        sizes: Subjects of each split.
     """
     generator = np.random.default_rng(0)
     lines, subject = ["subject_id,time,code,value,split,death"], FIRST_ID
-    for split, size in SIZES.items():
+    for split, size in sizes.items():
         for number in range(size):
             label = labels(split, number)
             for time in range(int(generator.integers(3, 7))):

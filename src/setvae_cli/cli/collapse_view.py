@@ -1,4 +1,4 @@
-"""What a person sees of the watch over posteriors: a table when a verdict changes, and pictures."""
+"""What a person sees of the watch over posteriors: verdicts that change, and pictures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setvae_cli.cli.output import HEAD_STYLE, WARN_STYLE, Line, Output
+from setvae_cli.cli.advice import concrete
+from setvae_cli.cli.output import WARN_STYLE, Line, Output
 from setvae_cli.cli.wrapped import wrapped
+from setvae_cli.errors import SetvaeError
 from setvae_cli.numbers import count
 
 if TYPE_CHECKING:
     from setvae_cli.monitor.measures import LevelMeasures
     from setvae_cli.monitor.verdict import Verdict
+    from setvae_cli.settings.command import TrainSettings
+    from setvae_cli.settings.model import ModelSettings
     from setvae_cli.settings.objective import ObjectiveSettings
     from setvae_cli.training.records import Checked
 
@@ -23,102 +27,140 @@ TITLES = {
     "partial": "Posterior partly unused",
     "healthy": "Posterior healthy again",
 }
+SIGNS = {
+    "collapsed": "looks collapsed",
+    "shrinking": "is shrinking",
+    "partial": "looks partly unused",
+    "healthy": "is healthy again",
+}
 
 
 class CollapseView:
     """Shows looks at the posteriors of one run.
 
+    A collapse is a table once, when validation finds it. What training batches show before that is
+    one line, and so is what changes between troubles.
+
     Args:
-        objective: What the run began with, for what to try.
-        output: Where tables go.
+        settings: Of the run, for what to try.
+        output: Where it is shown.
     """
 
-    def __init__(self, objective: ObjectiveSettings, output: Output) -> None:
-        self._objective, self._output = objective, output
+    def __init__(self, settings: TrainSettings, output: Output) -> None:
+        self._model, self._objective = settings.model, settings.objective
+        self._output = output
         self._told: dict[tuple[str, int], str] = {}
+        self._draws = True
 
     def show(self, checked: Checked, pictures: Path, run: str) -> None:
-        """Print a table if a verdict changed; draw a picture if one is due.
+        """Say what changed; draw a picture if one is due.
 
         Args:
             checked: The look.
             pictures: Folder of `posterior_metrics_step_<n>.png`.
             run: The run's folder, for the picture's footer.
         """
-        if self._is_news(checked):
+        self._objective = checked.objective
+        lines = self._news(checked)
+        if lines:
             self._output.end_progress()
-            self._output.say()
-            for line in warning_table(checked, self._objective):
+            self._output.space()
+            for line in lines:
                 self._output.show(line)
-            self._output.say()
         if checked.picture:
-            draw(checked, pictures, run)
+            self._draw(checked, pictures, run)
 
-    def _is_news(self, checked: Checked) -> bool:
-        news = False
-        for verdict in checked.verdicts:
-            key = (checked.split, verdict.level)
-            before, state = self._told.get(key, "warming"), verdict.state
-            decided = self._told.get(("val", verdict.level))
-            self._told[key] = state
-            if state != before and (state in BAD or before in BAD) and state != "warming":
-                news |= checked.split == "val" or decided != state
-        return news
+    def closing(self, verdicts: Sequence[Verdict]) -> list[Line]:
+        """What stands under the closing table."""
+        return closing_lines(verdicts, self._objective, self._model)
+
+    def _news(self, checked: Checked) -> list[Line]:
+        changes = [self._change(checked.split, one) for one in checked.verdicts]
+        pairs = list(zip(changes, checked.verdicts, strict=True))
+        if checked.split == "train":
+            return [line for change, one in pairs if change for line in early_sign(checked, one)]
+        if "table" in changes:
+            return warning_table(checked, self._model)
+        levels = () if checked.action is None else checked.action.levels
+        told = [one for change, one in pairs if change or one.level in levels]
+        return [line for one in told for line in state_line(checked, one)] + _done(checked)
+
+    def _change(self, split: str, verdict: Verdict) -> str:
+        """How a verdict is told: as a table, as a line, or not at all."""
+        before, state = self._told.get((split, verdict.level), "warming"), verdict.state
+        self._told[split, verdict.level] = state
+        if state == before or (state not in BAD and before not in BAD) or state == "warming":
+            return ""
+        if split == "val":
+            return "table" if state in BAD and (state == BAD[0] or before not in BAD) else "line"
+        known = self._told.get(("val", verdict.level)) in BAD
+        return "" if known or (before in BAD and state in BAD[1:]) else "line"
+
+    def _draw(self, checked: Checked, folder: Path, run: str) -> None:
+        """A picture is not worth a run: where none can be drawn, that is said once."""
+        try:
+            draw(checked, folder, run)
+        except Exception as error:  # noqa: BLE001 (a font, a full disk, a foreign library)
+            if self._draws:
+                why = str(error) if isinstance(error, SetvaeError) else type(error).__name__
+                self._output.end_progress()
+                self._output.warn(f"no picture of the posterior was drawn: {why}")
+            self._draws = False
 
 
-def warning_table(checked: Checked, objective: ObjectiveSettings) -> list[Line]:
+def early_sign(checked: Checked, verdict: Verdict) -> list[Line]:
+    """What training batches show of one level, which validation is yet to confirm."""
+    told = f"level {verdict.level} {SIGNS[verdict.state]} in training batches {_where(checked)}"
+    return wrapped("early sign: ", f"{told}: {verdict.figures}; validation decides")
+
+
+def state_line(checked: Checked, verdict: Verdict) -> list[Line]:
+    """What validation finds of one level."""
+    title = TITLES[verdict.state] if verdict.changed else "Posterior still " + verdict.state
+    return wrapped("", f"{title} {_where(checked)}: level {verdict.level}, {verdict.figures}")
+
+
+def warning_table(checked: Checked, model: ModelSettings) -> list[Line]:
     """The table of journeys: levels, the rules that fired, what to try, what was done.
 
     Args:
         checked: A look whose verdicts changed.
-        objective: Of the run, whose values what to try starts from.
+        model: Of the run.
     """
     worst = min(checked.verdicts, key=lambda one: _severity(one.state))
     changed = [one for one in checked.verdicts if one.state in BAD]
-    where = f"at step {count(checked.step)} (epoch {checked.epoch})"
-    seen = "" if checked.split == "val" else " in training batches"
-    style = WARN_STYLE if worst.state in BAD else HEAD_STYLE
-    lines: list[Line] = [[(f"{TITLES[worst.state]}{seen} {where}", style)]]
+    lines: list[Line] = [[(f"{TITLES[worst.state]} {_where(checked)}", WARN_STYLE)]]
     head = f"level  {'verdict':<10} {'active':<9} {'information':<13} {'decoder gap':<12} since"
     lines.append(head)
     levels = {level.level: level for level in checked.measures.levels}
     lines += [_row(verdict, levels[verdict.level]) for verdict in checked.verdicts]
     for rule, advice in dict.fromkeys((one.rule, one.try_next) for one in changed):
         lines += wrapped("rule: ", rule)
-        lines += wrapped("try:  ", concrete(advice, objective)) if advice else []
-    lines += _notes(checked.verdicts)
-    if checked.action is not None:
-        lines += wrapped("", checked.action.words)
-    elif checked.split == "train" and changed:
-        lines.append("Validation decides; nothing was changed.")
-    return lines
+        said = concrete(advice, checked.objective, model)
+        lines += wrapped("try:  ", said) if said else []
+    return lines + _notes(checked.verdicts, checked.objective, model) + _done(checked)
 
 
-def closing_lines(verdicts: Sequence[Verdict], objective: ObjectiveSettings) -> list[Line]:
-    """What stands under the closing table: a bad verdict's rule, and notes; usually nothing."""
+def closing_lines(
+    verdicts: Sequence[Verdict], objective: ObjectiveSettings, model: ModelSettings
+) -> list[Line]:
+    """Why a verdict is bad, or is none, and notes; usually nothing."""
     lines: list[Line] = []
     for one in verdicts:
         if one.state in BAD:
             told = f"level {one.level} {one.state} since step {count(one.since)}: {one.rule}"
             lines += wrapped("posterior   ", told)
-            lines += wrapped("try         ", concrete(one.try_next, objective))
-    return lines + _notes(verdicts, "note        ")
-
-
-def concrete(advice: str, objective: ObjectiveSettings) -> str:
-    """What to try, with values that follow from the run's own."""
-    beta, bits = objective.max_beta, objective.free_bits
-    return (
-        advice.replace("lower --max-beta", f"--max-beta {beta / 2:g}")
-        .replace("higher --max-beta", f"--max-beta {2 * beta:g}")
-        .replace("--free-bits 0.25", f"--free-bits {max(0.25, 2 * bits):g}")
-        .replace("--free-bits 0.1", f"--free-bits {max(0.1, 2 * bits):g}")
-    )
+            said = concrete(one.try_next, objective, model)
+            lines += wrapped("try         ", said) if said else []
+    for rule in dict.fromkeys(one.rule for one in verdicts if one.state == "warming"):
+        lines += wrapped("posterior   ", f"not judged: {rule}")
+    return lines + _notes(verdicts, objective, model, "note        ")
 
 
 def draw(checked: Checked, folder: Path, run: str) -> None:
     """Write posterior_metrics_step_<n>.png."""
     from setvae_cli.files import atomic_write, make_folder
+    from setvae_cli.monitor.files import picture_path
     from setvae_cli.reports.posterior import posterior_figure
 
     split = "validation" if checked.split == "val" else "training batches"
@@ -130,7 +172,15 @@ def draw(checked: Checked, folder: Path, run: str) -> None:
         verdicts=checked.verdicts,
     )
     make_folder(folder)
-    atomic_write(folder / f"posterior_metrics_step_{checked.step}.png", png)
+    atomic_write(picture_path(folder, checked.step), png)
+
+
+def _where(checked: Checked) -> str:
+    return f"at step {count(checked.step)} (epoch {checked.epoch})"
+
+
+def _done(checked: Checked) -> list[Line]:
+    return [] if checked.action is None else wrapped("", checked.action.words)
 
 
 def _severity(state: str) -> int:
@@ -148,11 +198,17 @@ def _row(verdict: Verdict, level: LevelMeasures) -> str:
     )
 
 
-def _notes(verdicts: Sequence[Verdict], head: str = "note: ") -> list[Line]:
+def _notes(
+    verdicts: Sequence[Verdict],
+    objective: ObjectiveSettings,
+    model: ModelSettings,
+    head: str = "note: ",
+) -> list[Line]:
     lines: list[Line] = []
     for verdict in verdicts:
         for note in verdict.notes:
-            advice = f" ({note.try_next})" if note.try_next else ""
+            said = concrete(note.try_next, objective, model)
+            advice = f" ({said})" if said else ""
             which = f"level {verdict.level} " if len(verdicts) > 1 else ""
             lines += wrapped(head, f"{which}{note.name}: {note.rule}{advice}")
     return lines

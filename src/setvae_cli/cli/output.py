@@ -72,6 +72,11 @@ class Output:
         if not self._quiet:
             self._line(sys.stderr, [(text, style)])
 
+    def space(self) -> None:
+        """Leave one line empty on stderr, if the last one is not."""
+        if not self._spaced:
+            self.say()
+
     def show(self, line: Line) -> None:
         """Say one line in parts with their styles, on stderr."""
         if not self._quiet:
@@ -131,8 +136,7 @@ class Output:
         if self._json:
             self.document(json_module.dumps(data, indent=2, allow_nan=False) + "\n")
             return
-        if not self._spaced:
-            self.say()
+        self.space()
         for number, line in enumerate(lines):
             style = None if number else HEAD_STYLE
             self._line(sys.stdout, [(line, style)] if isinstance(line, str) else [*line])

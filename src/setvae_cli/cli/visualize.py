@@ -39,7 +39,7 @@ def run(settings: VisualizeSettings, output: Output) -> None:
 
     The checkpoint knows its data, so that its name is enough; all of the validation split is looked
     at. Pictures, a page that holds them, and latents.parquet with one row a set go into the run's
-    report/ folder. They name subjects by row number; latents.parquet is data of patients.
+    report/latents folder. They name subjects by row number; latents.parquet is data of patients.
 
     A checkpoint of the original SeqSetVAE is described, and not executed.
     """
@@ -54,8 +54,10 @@ def run(settings: VisualizeSettings, output: Output) -> None:
         return
     if given and not os.path.isdir(given):
         output.facts([("checkpoint", shown(path))])
+    from setvae_cli.reports.latents.projection import require
     from setvae_cli.runs.model import rebuild
 
+    require(settings.method)
     loaded = rebuild(content.header, content.weights(), path)
     store = _store(loaded, path, settings, output)
     folder = _folder(settings, path)

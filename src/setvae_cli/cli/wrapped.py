@@ -11,5 +11,5 @@ WIDTH = 80
 
 def wrapped(head: str, text: str) -> list[Line]:
     """Lines of a text; the first begins with the head, others are indented by its width."""
-    first, *rest = textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False)
+    first, *rest = textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False) or [""]
     return [[(head, KEY_STYLE), (first, None)], *(" " * len(head) + line for line in rest)]

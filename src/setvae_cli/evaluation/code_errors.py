@@ -15,8 +15,8 @@ from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
 from setvae_cli.store.vocabulary import Vocabulary
 
 CHAMFER = "the chamfer decoder makes whole sets of elements, and no value of a code"
-FEWEST = 10  # values of a code, fewer of which would nearly be the values of somebody
-NO_VALUES = f"no code has {FEWEST} values in this split"
+FEWEST = 10  # subjects with a value of a code; a mean over fewer tells of single people
+NO_VALUES = f"no code has values of {FEWEST} subjects in this split"
 
 
 class CodeErrors:
@@ -34,10 +34,11 @@ class CodeErrors:
         self._is_numeric = numeric.to(device)
         # occurrences, absolute errors, nats
         self._sums = torch.zeros(len(vocabulary.codes), 3, dtype=torch.float64, device=device)
+        self._subjects = torch.zeros(len(vocabulary.codes), dtype=torch.long, device=device)
         self._reason = "" if isinstance(model.decoder, QueryDecoder) else CHAMFER
 
     def add(self, model: SeqSetVAE, batch: SetBatch, output: Output) -> None:
-        """Add a batch; nothing for a decoder that makes no values."""
+        """Add a batch of whole subjects; nothing for a decoder that makes no values."""
         if not isinstance(model.decoder, QueryDecoder):
             return
         said = predicted_values(model.decoder, output.decoded, batch)
@@ -45,12 +46,16 @@ class CodeErrors:
         error = torch.where(mask, self._error(said, batch, keys), 0.0)
         columns = torch.stack([mask.double(), error.double(), said.nll.double()], 1)
         self._sums.index_add_(0, keys, columns)
+        plan = batch.plan
+        owner = plan.set_subject[plan.element_set]
+        pairs = torch.unique(keys[mask] * plan.subjects + owner[mask])
+        self._subjects += torch.bincount(pairs // plan.subjects, minlength=len(self._subjects))
 
     def finish(self) -> VariableErrors:
         """The means, most frequent code first; reads the device."""
         sums = self._sums.cpu().numpy()
         order = np.argsort(-sums[:, 0], kind="stable")
-        order = order[sums[order, 0] >= FEWEST]
+        order = order[self._subjects.cpu().numpy()[order] >= FEWEST]
         count, error, nats = sums[order].T
         reason = self._reason or ("" if len(order) else NO_VALUES)
         return VariableErrors(

@@ -88,7 +88,8 @@ def collect(
         progress: Told what is being done, and the share of it that is done.
 
     Raises:
-        InputError: The split is empty, a row is not there, or the model knows too little of it.
+        InputError: The split is empty, a row is not there, the model knows too little of it, or
+            gives latents that are not finite.
     """
     check_rows(store, asked.rows)
     whole = store.split(asked.split)
@@ -104,7 +105,10 @@ def collect(
     doing = f"reading the {asked.split} split"
     with torch.no_grad():
         for done, batch in look.batches(dataset, asked.batch_size):
-            look.add(batch)
+            if not look.add(batch):
+                what = "the model gives latents that are not finite numbers"
+                mend = "take an earlier checkpoint"
+                raise InputError(what, where=origin.checkpoint, mend=mend)
             progress(doing, done)
         progress("measuring", None)
         measures = look.metrics.result()
@@ -175,15 +179,19 @@ class Pass:
             done += len(request.rows)
             yield done / len(dataset), placed(dataset.batch(request), self._loaded.model)
 
-    def add(self, batch: SetBatch) -> None:
-        """Look at a batch."""
+    def add(self, batch: SetBatch) -> bool:
+        """Look at a batch; False, and nothing is kept, where latents are not finite."""
         model = self._loaded.model
         output = model(batch)
+        latents = [output.history, *(q.mean + q.logvar for q in output.posteriors)]
+        if not all(bool(each.isfinite().all()) for each in latents):
+            return False
         recon = recon_by_set(model.decoder, output.decoded, output.elements, batch)
         self.kept.add(batch, output, recon, self.hours(batch))
         self.errors.add(model, batch, output)
         self.metrics.update(model, batch, output)
         self._columns.append((batch.rows.cpu(), self._risk(output).cpu(), output.embedding.cpu()))
+        return True
 
     def hours(self, batch: SetBatch) -> Tensor:
         """Hours of each set since the first set of its subject in the store; NaN for voxels."""

@@ -81,7 +81,9 @@ class SubjectLatents:
 
 @dataclass(frozen=True)
 class VariableErrors:
-    """How well values are reconstructed, one entry a code with ten or more, most frequent first.
+    """How well values are reconstructed, a code with values of ten subjects an entry.
+
+    The most frequent code stands first.
 
     Attributes:
         code: Names.

@@ -12,8 +12,10 @@ Kinds:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from setvae_cli.monitor.rules import CHECKS_IN_A_ROW
 from setvae_cli.monitor.verdict import Verdict
@@ -23,6 +25,7 @@ from setvae_cli.settings.objective import ObjectiveSettings
 BETA_FACTOR = 0.5
 FIRST_FREE_BITS, MOST_FREE_BITS = 0.25, 2.0
 PATIENCE = 3 * CHECKS_IN_A_ROW
+CHANGED = ("max_beta", "free_bits")
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,23 @@ class Action:
 class Actions:
     """Asks once when a level collapses, and again where it still is 9 checks later.
 
-    Only what changes the objective is asked for again.
+    Only what changes the objective is asked for again. Where a run goes on with another kind than
+    it had, that is asked for at its first check, if a level is collapsed by then.
 
     Args:
         kind: What to ask for.
+
+    Attributes:
+        kind: What to ask for.
+        taken: What was asked for so far.
+        stops: Whether the run was asked to end, and nothing else is asked for since.
     """
 
     def __init__(self, kind: OnCollapse) -> None:
         self.kind = kind
-        self.taken: list[dict[str, Any]] = []
-        self._waited = 0
+        self.taken: list[Action] = []
+        self.stops = False
+        self._waited, self._other_kind = 0, False
 
     def ask(self, verdicts: Sequence[Verdict], objective: ObjectiveSettings) -> Action | None:
         """What the verdicts of a check call for.
@@ -68,51 +78,69 @@ class Actions:
         levels = tuple(verdict.level for verdict in verdicts if verdict.state == "collapsed")
         fresh = any(verdict.changed for verdict in verdicts if verdict.state == "collapsed")
         self._waited = 0 if fresh or not levels else self._waited + 1
-        again = self._waited >= PATIENCE and self.kind in ("lower-beta", "free-bits")
+        changes = changes_of(self.kind, objective)
+        again = self._waited >= PATIENCE and bool(changes)
+        fresh |= self._other_kind and bool(levels)
+        self._other_kind = False
         if not fresh and not again:
             return None
-        self._waited = 0
-        changes = changes_of(self.kind, objective)
+        self._waited, self.stops = 0, self.kind == "stop"
         action = Action(
             self.kind, verdicts[0].step, levels, changes, _words(self.kind, changes, objective)
         )
-        self.taken.append({**asdict(action), "levels": list(levels)})
+        self.taken.append(action)
         return action
-
-    @property
-    def stops(self) -> bool:
-        """Whether the run was asked to end, and nothing else is asked for since."""
-        return self.kind == "stop" and any(each["kind"] == "stop" for each in self.taken)
 
     def forget(self, name: str) -> None:
         """Undo what was done to a setting: it was given anew."""
-        for action in self.taken:
-            action["changes"] = {n: v for n, v in action["changes"].items() if n != name}
+        self.taken = [
+            replace(each, changes={n: v for n, v in each.changes.items() if n != name})
+            for each in self.taken
+        ]
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"taken": [dict(action) for action in self.taken], "waited": self._waited}
+        return {
+            "taken": [{**asdict(each), "levels": list(each.levels)} for each in self.taken],
+            "kind": self.kind,
+            "stops": self.stops,
+            "waited": self._waited,
+            "other_kind": self._other_kind,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], kind: OnCollapse) -> Actions:
-        """What `state` described; what to ask for is what it is set to now."""
+        """What `state` described; what to ask for is what it is set to now.
+
+        Raises:
+            ValueError: Nobody asks for such a thing.
+        """
         actions = cls(kind)
-        actions.taken, actions._waited = [dict(each) for each in state["taken"]], state["waited"]
+        actions.taken = TypeAdapter(list[Action]).validate_python(state["taken"])
+        if any(name not in CHANGED for each in actions.taken for name in each.changes):
+            raise ValueError("an action changes what none changes")
+        actions._waited, actions._other_kind = int(state["waited"]), bool(state["other_kind"])
+        actions._other_kind |= kind != state["kind"]
+        actions.stops = bool(state["stops"]) and kind == "stop"
         return actions
 
     def objective(self, settings: ObjectiveSettings) -> ObjectiveSettings:
-        """Settings with the changes of all actions so far, as a resumed run needs them."""
-        changes = {name: value for each in self.taken for name, value in each["changes"].items()}
-        return settings.model_copy(update=changes)
+        """Settings with the changes of all actions so far, as a resumed run needs them.
+
+        Raises:
+            ValueError: A change leaves the bounds of its setting.
+        """
+        changes = {name: value for each in self.taken for name, value in each.changes.items()}
+        return ObjectiveSettings.model_validate({**settings.model_dump(), **changes})
 
 
 def changes_of(kind: OnCollapse, objective: ObjectiveSettings) -> dict[str, float]:
     """New values of settings; empty where the action changes none."""
-    if kind == "lower-beta":
+    if kind == "lower-beta" and objective.max_beta:
         return {"max_beta": objective.max_beta * BETA_FACTOR}
-    if kind == "free-bits":
+    if kind == "free-bits" and objective.free_bits < MOST_FREE_BITS:
         wanted = max(FIRST_FREE_BITS, 2 * objective.free_bits)
-        return {"free_bits": max(objective.free_bits, min(wanted, MOST_FREE_BITS))}
+        return {"free_bits": min(wanted, MOST_FREE_BITS)}
     return {}
 
 
@@ -122,6 +150,7 @@ def _words(kind: OnCollapse, changes: Mapping[str, float], objective: ObjectiveS
     if kind == "stop":
         return "The run ends here (--on-collapse stop)."
     if not changes:
-        return "Nothing was changed (--on-collapse warn)."
+        most = "" if kind == "warn" else ", there is no more to change"
+        return f"Nothing was changed{most} (--on-collapse {kind})."
     said = [f"{name} {getattr(objective, name):g} -> {value:g}" for name, value in changes.items()]
     return f"Changed: {', '.join(said)} (--on-collapse {kind})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,9 +48,9 @@ class LevelCheck:
             over_sharp=sum(measures.dimensions.over_sharp),
             sets=measures.sets,
             kl=measures.kl,
-            information=None if bound is None else bound.high,
-            gaussian_kl=None if distance is None else distance.value,
-            decoder_gap=None if gap is None else gap.cost.value,
+            information=None if bound is None else _known(bound.high),
+            gaussian_kl=None if distance is None else _known(distance.value),
+            decoder_gap=None if gap is None else _known(gap.cost.value),
             decoder_silent=None if gap is None else gap.about_zero,
         )
 
@@ -87,3 +88,8 @@ class Check:
         """
         warming = beta < target and step < WARMING_SHARE * planned
         return cls(step, warming, tuple(LevelCheck.of(level) for level in levels))
+
+
+def _known(value: float) -> float | None:
+    """A figure that came out of rounding as no number is not known, and is no small one."""
+    return value if math.isfinite(value) else None

@@ -160,6 +160,10 @@ class Metrics:
             metrics.fit = LinearFit.from_state(state["fit"], device)
         return metrics
 
+    def on(self, device: torch.device) -> Metrics:
+        """The same stream with its sums on a device; itself where they are there already."""
+        return self if self.device == device else Metrics.from_state(self.state(), device)
+
     def result(self) -> Measures | None:
         """Everything found so far; reads the device. None before the first set."""
         found = []

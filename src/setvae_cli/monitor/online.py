@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from setvae_cli.data.batch import SetBatch
+from setvae_cli.monitor.forms import check_form
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.monitor.metrics import Metrics
 from setvae_cli.monitor.rules import SETS_A_DIMENSION
@@ -34,22 +35,28 @@ class OnlineWindow:
         free_bits: Nats a dimension that the objective leaves free.
         every: Steps between checks.
         ranks: Processes that look together, each at its own batches.
+
+    Attributes:
+        every: Steps between checks.
+        free_bits: Nats a dimension that the objective leaves free now.
     """
 
     def __init__(self, model: SeqSetVAE, *, free_bits: float, every: int, ranks: int = 1) -> None:
         self.every = every
-        self._new = partial(Metrics.of, model, free_bits=free_bits, thorough=False)
+        self.free_bits = free_bits
+        self._new = partial(Metrics.of, model, thorough=False)
         self._metrics, self._begun = self._new(), self._new()
         self._begun_sets = 0  # of the step that is not done yet
         self._spacing = max(1, every // LOOKS_A_PERIOD)
-        latent = max(stream.sums.shape[-1] for stream in self._metrics.levels)
-        self._enough = 2 * SETS_A_DIMENSION * latent / ranks
+        self._enough = 2 * SETS_A_DIMENSION * model.latents.latent_dim / ranks
         self._seen = 0
 
     def see(self, model: SeqSetVAE, batch: SetBatch, output: Output, step: int) -> None:
         """Look at a training batch of a step, counted from 0, if it is one of those looked at."""
         if self._seen + self._begun_sets >= self._enough or step % self._spacing:
             return
+        if self._begun.device != batch.values.device:  # a trainer moves a model after it is built
+            self._begun = self._new()
         with torch.no_grad():
             self._begun.update(model, batch, output)
         self._begun_sets += batch.plan.sets
@@ -57,6 +64,7 @@ class OnlineWindow:
     def end_step(self) -> None:
         """The step is done: what was seen of it counts."""
         if self._begun_sets:
+            self._metrics = self._metrics.on(self._begun.device)
             self._metrics.merge(self._begun)
             self._seen += self._begun_sets
             self.skip_step()
@@ -82,6 +90,7 @@ class OnlineWindow:
             merged.merge(other)
         self._metrics.decay(FADING if self._seen < self._enough else 0.0)
         self._seen = 0
+        merged.free_bits = self.free_bits
         return merged.result()
 
     def state(self) -> dict[str, Any]:
@@ -89,6 +98,19 @@ class OnlineWindow:
         return {"metrics": self._metrics.state(), "seen": self._seen}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` described."""
+        """Go on from what `state` described.
+
+        Raises:
+            ValueError: It is the state of another model, or of none.
+        """
+        self.check_state(state)
         self._metrics = Metrics.from_state(state["metrics"], self._metrics.device)
         self._seen = state["seen"]
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Make sure that `load` could go on from it.
+
+        Raises:
+            ValueError: It could not.
+        """
+        check_form(state, self.state())

@@ -15,11 +15,13 @@ Scalars of `val`, from a validation, and of `train`, from the window over traini
     <split>_history_gap                   cost of another subject's past, nats a set
     legacy/<split>_<number>               the original's
 
-A figure that was not measured has no entry. Events carry `event`, which is `verdict` or `action`.
+A figure that was not measured, or is no number, has no entry. Events carry `event`, which is
+`verdict` or `action`.
 """
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Literal
 
 from setvae_cli.monitor.actions import Action
@@ -42,7 +44,7 @@ def scalars(measures: Measures, split: Split) -> dict[str, float]:
         found[f"{split}_history_gap"] = None if gap is None else gap.cost.value
     for name, value in measures.legacy.items():
         found[f"legacy/{split}_{name}"] = value
-    return {tag: value for tag, value in found.items() if value is not None}
+    return {tag: value for tag, value in found.items() if value is not None and isfinite(value)}
 
 
 def verdict_record(verdict: Verdict, split: Split) -> dict[str, Plain]:

@@ -44,6 +44,11 @@ def enough_sets(check: LevelCheck) -> bool:
     return check.sets >= SETS_A_DIMENSION * check.latent
 
 
+def too_few_sets(check: LevelCheck) -> str:
+    """Why a level is not judged, in words."""
+    return f"{check.sets} sets are too few to judge {check.latent} latent numbers by"
+
+
 def collapsed(check: LevelCheck) -> str | None:
     """The rule in words if nothing of the latents is in use; else None."""
     if check.active >= COLLAPSED_ACTIVE * check.latent or check.decoder_silent is False:

@@ -10,8 +10,10 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from setvae_cli.monitor import rules
 from setvae_cli.monitor.check import Check, LevelCheck
@@ -111,7 +113,8 @@ def advance(memory: Memory, check: LevelCheck, step: int, *, warming: bool, wind
         since = memory.since if memory.state == "warming" else step
         return Memory("warming", "beta is below its target", since, rules.figures(check))
     if not rules.enough_sets(check):
-        return memory
+        told = replace(memory, rule=rules.too_few_sets(check))
+        return told if memory.state == "warming" else memory
     peak = max(memory.peak, check.active)
     states, notes = rules.state_rules(check, memory.active, peak), rules.note_rules(check, peak)
     streaks: dict[str, Streak] = {
@@ -164,12 +167,15 @@ class Judge:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], window: int = WINDOW) -> Judge:
-        """The judge that `state` described."""
+        """The judge that `state` described.
+
+        Raises:
+            ValueError: None of ours has such a state.
+        """
         judge = cls(window)
         for level, memory in state.items():
-            streaks = {name: Streak(**streak) for name, streak in memory["streaks"].items()}
-            active = tuple(memory["active"])
-            judge._memories[int(level)] = Memory(**memory | {"streaks": streaks, "active": active})
+            known = TypeAdapter(Memory).validate_python(memory)
+            judge._memories[int(level)] = replace(known, active=known.active[-window:])
         return judge
 
 

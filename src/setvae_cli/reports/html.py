@@ -29,7 +29,7 @@ main{max-width:1180px;margin:0 auto;padding:32px 20px 48px}
 h1{font-size:26px;line-height:1.25;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:18px;margin:0 0 12px}
 h3{font-size:15px;margin:20px 0 8px;overflow-wrap:anywhere}
-p{margin:0 0 8px;max-width:70ch}
+p{margin:0 0 8px;max-width:70ch;overflow-wrap:anywhere}
 .lead{color:var(--faint)}
 section{background:var(--paper);border:1px solid var(--line);border-radius:8px;
 padding:20px;margin:20px 0 0}
@@ -54,6 +54,7 @@ li{margin:0 0 4px;max-width:70ch}
 main{padding:20px 12px 32px}
 section{padding:14px;border-radius:6px}
 h1{font-size:21px}
+table:not(.stacked) :is(th,td){min-width:5.5em;padding-right:8px;overflow-wrap:anywhere}
 table.stacked thead{display:none}
 table.stacked tr{display:block;border-top:1px solid var(--line);padding:10px 0}
 table.stacked th,table.stacked td{display:block;border:0;padding:2px 0;text-align:left}

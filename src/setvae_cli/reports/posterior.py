@@ -13,6 +13,7 @@ import numpy as np
 
 from setvae_cli.monitor import level as limits
 from setvae_cli.monitor.measures import LevelMeasures, Measures
+from setvae_cli.monitor.rules import State
 from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.numbers import count
 from setvae_cli.reports import figures
@@ -20,10 +21,13 @@ from setvae_cli.reports.figures import FAINT, INK, PENS, Key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 MEANS, INSIDE = PENS[0], PENS[1]
 SEQUENTIAL = "cividis"
+_WORST_FIRST: tuple[State, ...] = ("collapsed", "shrinking", "partial", "warming", "healthy")
+_TROUBLE: tuple[State, ...] = _WORST_FIRST[:3]
 _LEAST_KL, _LEAST_VARIANCE = 1e-4, 1e-6
 _TOLD_EDGES = (1e-3, limits.EPSILON, limits.USED_KL, 1.0, 10.0)
 _KEYS = (
@@ -60,11 +64,27 @@ def posterior_figure(
     number = len(painters) * len(measures.levels)
     with figures.style():
         figure, axes = figures.panels(number, columns, title, footer, _KEYS)
+        _sign(figure, verdicts)
         places = iter(axes)
         for level in measures.levels:
             for paint in painters:
                 paint(next(places), level, measures, said.get(level.level, ""))
         return figures.as_png(figure, compression=1)
+
+
+def _sign(figure: Figure, verdicts: Sequence[Verdict]) -> None:
+    """The worst verdict in the corner, where it is seen before anything is read."""
+    if not verdicts:
+        return
+    worst = min(verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.state))
+    level = f"level {worst.level} " if len(verdicts) > 1 and worst.state != "healthy" else ""
+    bad = worst.state in _TROUBLE
+    paper = {"facecolor": INSIDE.colour if bad else figures.PAPER, "pad": 4, "edgecolor": INK}
+    look: Any = {"bbox": paper | {"linewidth": 0.8}, "ha": "right", "va": "top", "fontsize": 12}
+    colour, weight = (figures.PAPER, "bold") if bad else (INK, "normal")
+    width, height = figure.get_size_inches()
+    x, y = 1 - 0.2 / width, 1 - 0.16 / height
+    figure.text(x, y, f"{level}{worst.state}", color=colour, fontweight=weight, **look)
 
 
 def nats_of(level: LevelMeasures, measures: Measures) -> list[Row]:

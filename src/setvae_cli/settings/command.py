@@ -300,7 +300,7 @@ class VisualizeSettings(CommandSettings):
     max_batches: int | None = Field(
         None,
         ge=1,
-        description="Look at so many batches of subjects only, a random choice; default: at all.",
+        description="Look at so many batches of subjects only, a random choice; default: all.",
     )
     batch_size: int = Field(32, ge=1, description="Subjects at once.")
     method: Literal["umap", "pca", "tsne"] = Field(

@@ -86,6 +86,8 @@ class Boundary(pl.Callback):
             done = batches if position.batch == 0 else position.batch
             if self._is_due(trainer, done, batches, step):
                 self._validate(trainer, module, position.epochs_begun)
+        if module.watch is not None and module.watch.kept_at(step):
+            self._keeper.name_collapsed(step)  # the run may have been killed before it was named
         self._end_if_done(trainer, module)
 
     def on_train_batch_end(
@@ -164,12 +166,12 @@ class Boundary(pl.Callback):
         measured, step = module.measured, trainer.global_step
         measure, value = measured.choice
         best = self.selection.observe(measure, value)
+        self._tell_of(found)  # what it writes has to be there before the checkpoint behind it
         self._keeper.save_validated(epoch=epoch, step=step, measure=measure, value=value)
         module.updating, self._saved = False, time.monotonic()
         self._sink(records.Validated(epoch, step, measured.scalars, measured.absent, best))
         if found is not None and found.action is not None and found.action.kind == "checkpoint":
             self._sink(records.Saved(self._keeper.name_collapsed(step), why="collapse"))
-        self._tell_of(found)
 
     def _tell_of(self, found: records.Checked | None) -> None:
         if found is not None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.losses.objective import weights_at
-from setvae_cli.monitor.actions import Actions
+from setvae_cli.monitor.actions import CHANGED, Actions
 from setvae_cli.monitor.check import Check
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.monitor.metrics import Metrics
@@ -22,11 +22,14 @@ from setvae_cli.monitor.verdict import Judge, Verdict
 from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
 from setvae_cli.runs.checkpoint import Header
 from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.monitor import OnCollapse
+from setvae_cli.settings.objective import ObjectiveSettings
 from setvae_cli.training import ranks
 from setvae_cli.training.records import Checked
 
 EXCHANGED_SUBJECTS = 32  # of a validation, whose latents are exchanged
-CHANGED_BY_ACTIONS = ("max_beta", "free_bits")
+# What building objects of plain values that are none of ours may end in.
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
 
 class CollapseWatch:
@@ -47,9 +50,10 @@ class CollapseWatch:
         self._given, self._header = settings.objective, header
         self.objective = settings.objective
         self._pictures = monitor.pictures_every(planned)
+        self._levels = len(model.latents.posterior)
         self._window = OnlineWindow(
             model,
-            free_bits=settings.objective.free_bits,
+            free_bits=self.objective.free_bits,
             every=monitor.looks_every(planned),
             ranks=ranks.count(),
         )
@@ -62,6 +66,11 @@ class CollapseWatch:
     def stops(self) -> bool:
         """Whether the run was asked to end, and still is."""
         return self._actions.stops
+
+    def kept_at(self, step: int) -> bool:
+        """Whether the last that was asked for is a checkpoint of this step."""
+        taken = self._actions.taken
+        return bool(taken) and (taken[-1].kind, taken[-1].step) == ("checkpoint", step)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -88,12 +97,13 @@ class CollapseWatch:
         """
         if not self._window.is_due(step):
             return None
+        self._window.free_bits = self.objective.free_bits
         measures = self._window.check(ranks.everyones)
         if measures is None:
             return None
         verdicts = self._judge("train", measures, step)
         picture = picture and self._is_picture_due(step)
-        return Checked(step, epoch, "train", measures, verdicts, None, picture)
+        return Checked(step, epoch, "train", measures, verdicts, self.objective, picture=picture)
 
     def metrics(self, model: SeqSetVAE, subjects: int) -> Metrics:
         """For a validation of so many subjects."""
@@ -114,7 +124,7 @@ class CollapseWatch:
         action = self._actions.ask(verdicts, self.objective)
         self.objective = self._actions.objective(self._given)
         picture = self._is_picture_due(step)
-        return Checked(step, epoch, "val", measures, verdicts, action, picture)
+        return Checked(step, epoch, "val", measures, verdicts, self.objective, action, picture)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values for a checkpoint; every rank has to take part."""
@@ -122,23 +132,35 @@ class CollapseWatch:
             "windows": ranks.everyones(self._window.state()),
             "judges": {split: judge.state() for split, judge in self._judges.items()},
             "actions": self._actions.state(),
-            "given": {name: getattr(self._given, name) for name in CHANGED_BY_ACTIONS},
+            "given": _changeable(self._given),
             "pictured": self._pictured,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` described; settings that were given anew undo what was done."""
+        """Go on from what `state` described; settings that were given anew undo what was done.
+
+        Raises:
+            ValueError: It is not the state of a watch over this model.
+        """
+        try:
+            self._load(state)
+        except _ODD as error:
+            raise ValueError("the watch over the posterior is not one of this model") from error
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         windows = state["windows"]
+        for window in windows:
+            self._window.check_state(window)
         if len(windows) == ranks.count():
             self._window.load(windows[ranks.number()])
         for split, judge in self._judges.items():
-            self._judges[split] = Judge.from_state(state["judges"][split], judge.window)
-        self._actions = Actions.from_state(state["actions"], self._actions.kind)
-        for name in CHANGED_BY_ACTIONS:
-            if getattr(self._given, name) != state["given"][name]:
-                self._actions.forget(name)
+            memories = state["judges"][split]
+            if not memories.keys() <= {str(level + 1) for level in range(self._levels)}:
+                raise ValueError("a verdict is of no level of this model")
+            self._judges[split] = Judge.from_state(memories, judge.window)
+        self._actions = actions_of(state, self._given, self._actions.kind)
         self.objective = self._actions.objective(self._given)
-        self._pictured = state["pictured"]
+        self._pictured = int(state["pictured"])
 
     def _is_picture_due(self, step: int) -> bool:
         if step - self._pictured < self._pictures:
@@ -155,3 +177,31 @@ class CollapseWatch:
             measures.levels, step=step, planned=planned, beta=beta, target=self.objective.max_beta
         )
         return self._judges[split].observe(check)
+
+
+def actions_of(state: Mapping[str, Any], given: ObjectiveSettings, kind: OnCollapse) -> Actions:
+    """What was done in a run so far, less what was done to settings that were given anew.
+
+    Args:
+        state: Of the watch, from a checkpoint.
+        given: Objective as it is set to now.
+        kind: What to ask for from now on.
+
+    Raises:
+        ValueError: None of ours is in such a state.
+    """
+    actions = Actions.from_state(state["actions"], kind)
+    for name, value in _changeable(given).items():
+        if value != state["given"][name]:
+            actions.forget(name)
+    return actions
+
+
+def asleep(state: Mapping[str, Any], given: ObjectiveSettings, kind: OnCollapse) -> dict[str, Any]:
+    """The state of a watch that is off for a part of the run: what it did is not undone by that."""
+    actions = actions_of(state, given, kind).state()
+    return {**state, "windows": [], "actions": actions, "given": _changeable(given)}
+
+
+def _changeable(objective: ObjectiveSettings) -> dict[str, float]:
+    return {name: getattr(objective, name) for name in CHANGED}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from setvae_cli.files import check_space
 from setvae_cli.monitor.files import LookFiles
@@ -24,7 +25,7 @@ from setvae_cli.training.course import computing, run_course
 from setvae_cli.training.followers import NOWHERE, Attendant, SilentLog
 from setvae_cli.training.header import lasting_settings
 from setvae_cli.training.invitation import invitation
-from setvae_cli.training.keeper import Keeper
+from setvae_cli.training.keeper import Keeper, Save
 from setvae_cli.training.machine import Machine
 from setvae_cli.training.measuring import Ended, measure_test
 from setvae_cli.training.part import Part
@@ -83,15 +84,19 @@ def fit(
         stack.enter_context(computing(run.machine))
         stack.callback(run.data.stop_workers)
         run.team.tell(invitation(settings, store, resumption))
+        looks = LookFiles(folder.posterior_metrics, resumption.step if resumption else None)
         course = run_course(
             run,
             folder.path,
             log,
             keeper=lambda save: Keeper(
-                folder, batch_size=run.planned.batch_size, keep=settings.run.keep, save=save
+                folder,
+                batch_size=run.planned.batch_size,
+                keep=settings.run.keep,
+                save=_behind(looks, save),
             ),
             check=vigil.check,
-            sink=_keeping(folder, resumption, sink),
+            sink=_keeping(looks, sink),
         )
         sink(course.stopped)
         ended = Ended(course.epochs, course.steps, course.stopped.reason, began, course.verdicts)
@@ -132,14 +137,23 @@ def _begin(run: Prepared, store: Store, stack: ExitStack) -> RunFolder | None:
     return run.resumption.take_over(run.settings)
 
 
-def _keeping(folder: RunFolder, resumption: Resumption | None, sink: Sink) -> Sink:
+def _behind(looks: LookFiles, save: Save) -> Save:
+    """Save a checkpoint when the looks that it knows of are on the disk."""
+
+    def save_both(path: Path) -> None:
+        looks.write()
+        save(path)
+
+    return save_both
+
+
+def _keeping(files: LookFiles, sink: Sink) -> Sink:
     """The listener, behind what keeps looks at the posteriors as files."""
-    files = LookFiles(folder.posterior_metrics, resumption.step if resumption else None)
 
     def keep(record: object) -> None:
         if isinstance(record, Checked):
             files.add(record.step, record.epoch, record.split, record.measures, record.verdicts)
-            if record.picture or record.split == "val":
+            if record.picture and record.split == "train":  # behind a validation comes a save
                 files.write()
         sink(record)
 

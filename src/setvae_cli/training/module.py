@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.training.averaging import averaged_copy, update_average
-from setvae_cli.training.collapse import CollapseWatch
+from setvae_cli.training.collapse import CollapseWatch, actions_of, asleep
 from setvae_cli.training.finite import FiniteWatch
 from setvae_cli.training.followers import SilentLog
 from setvae_cli.training.optimizer import build_optimizer, set_decay, set_rate
@@ -98,6 +98,8 @@ class SetVAEModule(pl.LightningModule):
         self.finite = FiniteWatch(settings.run.skip_bad_batches)
         off = settings.monitor.disable_metrics_monitoring
         self.watch = None if off else CollapseWatch(settings, header, model)
+        self._asleep: dict[str, Any] | None = None  # what a watch left that is off now
+        self._objective = settings.objective
         self.updating = False  # whether a step, or what belongs to it, is half done
         self.position = Position(0, 0)
         self.validated_step = -1
@@ -123,7 +125,7 @@ class SetVAEModule(pl.LightningModule):
     def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss."""
         settings, step = self.settings, self.global_step
-        objective = settings.objective if self.watch is None else self.watch.objective
+        objective = self._objective if self.watch is None else self.watch.objective
         weights = weights_at(step, self.header.warm_up_steps, objective)
         seed = settings.run.seed
         output = self.model(batch, noise_seed=seed)
@@ -215,12 +217,17 @@ class SetVAEModule(pl.LightningModule):
         self.scalar_log.write(self.global_step, self.current_epoch + 1, means)
 
     def look(self, *, validates: bool) -> Checked | None:
-        """Behind a step: look at what training batches showed of the posteriors, if it is time."""
+        """Behind a step: look at what training batches showed of the posteriors, if it is time.
+
+        Raises:
+            NumericalError: A loss so far was not finite, so that nothing is to be seen.
+        """
         if self.watch is None:
             return None
         step, epoch = self.global_step, self.position.epochs_begun
         found = self.watch.look(step, epoch, picture=not validates)
         if found is not None:
+            self.check_finite()
             self.scalar_log.write(step, epoch, monitor_scalars(found.measures, "train"))
             self._note_verdicts(found)
         return found
@@ -341,7 +348,7 @@ class SetVAEModule(pl.LightningModule):
             "logs": asdict(logs),
             "skipped": self.finite.skipped,
             "batches": int(self.trainer.num_training_batches),
-            "watch": None if self.watch is None else self.watch.state(),
+            "watch": self._asleep if self.watch is None else self.watch.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -350,11 +357,19 @@ class SetVAEModule(pl.LightningModule):
         self.window = Window.from_state(checkpoint[STATE]["window"])
         self.finite.skipped = int(checkpoint[STATE]["skipped"])
         self.measured = Measured(header.measured, {})
-        watched = checkpoint[STATE].get("watch")
-        if self.watch is not None and watched is not None:
-            self.watch.load(watched)
+        self._load_watch(checkpoint[STATE].get("watch"))
         self.position = Position(header.next_epoch or 0, header.next_batch or 0)
         self.validated_step = header.validated_step
+
+    def _load_watch(self, state: Mapping[str, Any] | None) -> None:
+        if state is None:
+            return
+        if self.watch is not None:
+            self.watch.load(state)
+            return
+        given, kind = self.settings.objective, self.settings.monitor.on_collapse
+        self._asleep = asleep(state, given, kind)
+        self._objective = actions_of(state, given, kind).objective(given)
 
 
 def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from setvae_cli.evaluation.measures import LevelPosterior, Metric
 from setvae_cli.monitor.actions import Action
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.monitor.verdict import Verdict
+from setvae_cli.settings.objective import ObjectiveSettings
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Checked:
         split: `val`, which decides, or `train`, the window over training batches.
         measures: What was found.
         verdicts: One a level.
+        objective: From now on, with what actions changed.
         action: What was done about a collapse; None: nothing was due.
         picture: Whether a picture of it is due.
     """
@@ -102,6 +104,7 @@ class Checked:
     split: Literal["val", "train"]
     measures: Measures
     verdicts: tuple[Verdict, ...]
+    objective: ObjectiveSettings
     action: Action | None = None
     picture: bool = False
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from setvae_cli.data.datamodule import SetDataModule
+from setvae_cli.errors import InputError
 from setvae_cli.files import sweep_orphans
 from setvae_cli.monitor.actions import Actions
+from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.numbers import count
 from setvae_cli.runs import metrics_log
-from setvae_cli.runs.checkpoint import HEADER, STATE, Header
+from setvae_cli.runs.checkpoint import HEADER, STATE, CheckpointContent, Header
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import rebuild
 from setvae_cli.runs.resume import Chosen, choose, set_aside
@@ -24,6 +26,7 @@ from setvae_cli.runs.settings_file import read_settings, write_settings
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.changes import Changes, check_data, compare
+from setvae_cli.training.collapse import CollapseWatch
 from setvae_cli.training.header import lasting_settings
 from setvae_cli.training.keeper import adopt
 from setvae_cli.training.places import as_typed, check_there, from_here, is_place
@@ -145,14 +148,27 @@ def prepare(path: Path, given: Mapping[str, Any]) -> Resumption:
     """
     chosen = choose(path)
     content = chosen.content
-    rebuild(content.header, content.weights(), content.path)  # refuses what does not fit together
+    # Refuses what does not fit together.
+    loaded = rebuild(content.header, content.weights(), content.path)
     typed = _places(chosen.run)
     places = from_here(chosen.run, typed)
     saved = TrainSettings.from_flat({**places, **content.header.settings})
     settings = TrainSettings.from_flat({**saved.to_flat(), **given})
     changes = compare(saved, settings)
     check_there(settings.data)
+    _check_watch(content, loaded.model, settings)
     return Resumption(chosen, saved, settings, changes, as_typed(chosen.run, typed, given))
+
+
+def _check_watch(content: CheckpointContent, model: SeqSetVAE, settings: TrainSettings) -> None:
+    state = content.payload[STATE].get("watch")
+    try:
+        if state is not None:
+            CollapseWatch(settings, content.header, model).load(state)
+    except ValueError as error:
+        raise InputError(
+            str(error), where=str(content.path), mend="take an earlier checkpoint, or train again"
+        ) from error
 
 
 def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from setvae_cli.errors import InputError
 from setvae_cli.evaluation.latents import Latents, VariableErrors
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.reports.latents.binned import binned
-from setvae_cli.reports.latents.draw_correlation import correlation, order
-from setvae_cli.reports.latents.draw_errors import hour_edges, size_edges, worst
+from setvae_cli.reports.latents.colours import divergence, hours, scale, severity
+from setvae_cli.reports.latents.draw_correlation import correlation, limit_of, order
+from setvae_cli.reports.latents.draw_errors import hour_edges, of_kind, size_edges, worst
+from setvae_cli.reports.latents.points import points
 from setvae_cli.reports.latents.projection import make_maps
 from setvae_cli.reports.latents.sample import choose
 from setvae_cli.reports.latents.table import as_table
@@ -163,10 +166,55 @@ def test_edges_hold_every_size_and_the_last_hour() -> None:
 
 
 def test_the_worst_variables_come_first_and_unknown_ones_last() -> None:
-    errors = VariableErrors(
-        ["a", "b", "c"], np.ones(3, np.int64), np.array([0.2, np.nan, 0.9]), np.zeros(3)
-    )
-    assert worst(errors).tolist() == [2, 0, 1]
+    assert worst(np.array([0.2, np.nan, 0.9])).tolist() == [2, 0, 1]
+
+
+def test_errors_of_numbers_and_of_classes_are_not_mixed() -> None:
+    values = np.array([0.2, 0.5, 0.9])
+    kinds = ["numeric", "category", "binary"]
+    errors = VariableErrors(["a", "b", "c"], np.ones(3, np.int64), values, values, "", kinds)
+    assert of_kind(errors, numeric=True).code == ["a"]
+    classes = of_kind(errors, numeric=False)
+    assert (classes.code, classes.error.tolist()) == (["b", "c"], [0.5, 0.9])
+
+
+def test_each_colour_of_a_long_tail_is_of_as_many_sets() -> None:
+    value = np.append(np.exp(np.linspace(0, 8, 800)), np.nan).astype(np.float32)
+    found = scale("risk", value)
+    assert found is not None
+    counts = np.bincount(found.bins[:-1], minlength=8)
+    assert counts.min() > 0.1 * 800
+    assert (found.bins[-1], len(found.colours)) == (-1, 8)
+
+
+def test_scales_of_few_subjects_are_drawn_only_where_values_were_asked_for() -> None:
+    few = made(subjects=9)
+    assert hours(few) is not None
+    hidden = replace(few, shows_values=False)
+    assert [hours(hidden), severity(hidden), divergence(hidden, 0)] == [None] * 3
+    assert hours(replace(made(subjects=10), shows_values=False)) is not None
+
+
+def test_a_scale_of_one_value_has_one_colour() -> None:
+    found = scale("risk", np.full(5, 3.0))
+    assert found is not None
+    assert (found.edges, found.bins.tolist(), len(found.colours)) == ((3.0, 3.0), [0] * 5, 1)
+
+
+def test_the_page_holds_whole_hours_and_no_figure_of_a_single_set() -> None:
+    latents = made(subjects=20)
+    chosen = choose(latents.sets, 0)
+    maps = make_maps(latents, chosen, "pca", 0, lambda words: None)
+    held = points(latents, maps, chosen)
+    hours = np.frombuffer(base64.b64decode(held["hours"]), "<f4")
+    assert np.array_equal(hours, np.floor(latents.sets.hours[chosen]))
+    assert set(held["scales"][0]) == {"name", "edges", "colours", "bin"}
+    assert "risk" not in held
+
+
+def test_a_scale_of_correlations_is_no_larger_than_need_be() -> None:
+    limits = [limit_of(np.array([[np.nan, value]])) for value in (0.05, -0.17, 0.4, 0.99)]
+    assert limits == [0.1, 0.2, 0.5, 1.0]
 
 
 def test_dimensions_that_are_alike_stand_beside_one_another() -> None:

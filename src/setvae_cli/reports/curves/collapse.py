@@ -1,4 +1,7 @@
-"""Whether a posterior collapsed: the monitor's verdict, and for logs without one what KL tells."""
+"""Whether a posterior collapsed: the monitor's verdict, and for logs without one what KL tells.
+
+`warming` is no verdict: a run that ended in it is judged by its KL.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,12 @@ _STATES: dict[str, State] = {WARMING: "unknown", "healthy": "clear"}
 def collapse(run: Curves) -> Diagnosis:
     """The verdict where the monitor gave one; else what the KL tells."""
     verdicts = standing(run.events)
-    if verdicts:
-        return of_verdicts(run, verdicts)
+    said = of_verdicts(run, verdicts) if verdicts else None
+    if said is not None and said.state != "unknown":
+        return said
     found = of_kl(run)
+    if said is not None:
+        return Diagnosis(NAME, found.state, f"{said.finding}; {found.finding}", OF_KL, found.mend)
     if not has_levels(run):
         return found
     return Diagnosis(NAME, found.state, f"{NO_VERDICT}; {found.finding}", OF_KL, found.mend)

@@ -88,7 +88,7 @@ def draw(runs: Sequence[Curves]) -> tuple[Picture, ...]:
 
 def describe(run: Curves) -> str:
     """Counts and date of a run, in one line."""
-    epochs = f", {count(run.epochs)} epochs" if run.epochs else ""
+    epochs = f", {count(run.epochs)} epoch{'s' * (run.epochs != 1)}" if run.epochs else ""
     begun = f", begun {run.begun}" if run.begun else ""
     return f"{count(run.steps)} steps{epochs}{begun}" + (", legacy log" if run.legacy else "")
 
@@ -128,19 +128,23 @@ def _loss_panels(runs: Sequence[Curves]) -> list[Paint]:
         if legacy:
             title, unit = (f"{title} (legacy)", unit) if word == "kl" else (title, "as logged")
         for stage, name in (("train", "training"), ("val", "validation")):
-            tags = tags_of(stage, word)
-            found.append(_compared(runs, f"{title}, {name}", unit, tags))
+            curves = [_stage(run, stage, word) for run in runs]
+            found.append(_compared(runs, f"{title}, {name}", unit, curves))
     return found
 
 
 def _metric_panels(runs: Sequence[Curves]) -> list[Paint]:
     return [
-        _compared(runs, title, "0 to 1", (f"val_{word}",), metric=word) for word, title in METRICS
+        _compared(runs, title, "0 to 1", [run.get(f"val_{word}") for run in runs], metric=word)
+        for word, title in METRICS
     ]
 
 
 def _dynamic_panels(runs: Sequence[Curves]) -> list[Paint]:
-    found = [_compared(runs, title, unit, tags) for title, unit, tags in DYNAMICS]
+    found = [
+        _compared(runs, title, unit, [run.get(*tags) for run in runs])
+        for title, unit, tags in DYNAMICS
+    ]
     return [*found[:3], _trade_off(runs), *found[3:]]
 
 
@@ -152,21 +156,24 @@ def tags_of(stage: str, word: str) -> tuple[str, ...]:
     return (*names, *(f"legacy/{name}" for name in names))
 
 
+def _stage(run: Curves, stage: str, word: str) -> Series | None:
+    """A term in `train` or `val`."""
+    return run.training(word) if stage == "train" else run.get(*tags_of("val", word))
+
+
 def _single_term(run: Curves, word: str, title: str, unit: str) -> Paint:
     """Training and validation of one term in one panel."""
     steps = run.get(f"train_{word}_step", f"legacy/train_{word}_step")
-    epochs = run.get(f"train_{word}_epoch", f"legacy/train_{word}_epoch")
-    val = run.get(*tags_of("val", word))
+    main, val = run.training(word), run.get(*tags_of("val", word))
 
     def paint(axes: Axes) -> None:
-        known = [one for one in (steps, epochs, val) if one is not None]
+        known = [one for one in (steps, main, val) if one is not None]
         if not known:
             figures.absent(axes, title, "not in this log")
             return
-        if steps is not None and epochs is not None:
+        if steps is not None:
             x, y = figures.thinned(steps.steps, steps.values)
             axes.plot(x, y, color=TRAIN.colour, alpha=0.35, linewidth=0.9)
-        main = epochs if epochs is not None else steps
         if main is not None:
             figures.line(axes, main.steps, main.values, TRAIN)
         if val is not None:
@@ -182,10 +189,14 @@ def _single_term(run: Curves, word: str, title: str, unit: str) -> Paint:
 
 
 def _compared(
-    runs: Sequence[Curves], title: str, unit: str, tags: tuple[str, ...], metric: str = ""
+    runs: Sequence[Curves],
+    title: str,
+    unit: str,
+    curves: Sequence[Series | None],
+    metric: str = "",
 ) -> Paint:
     """One curve a run in one panel."""
-    found = [(run, pen, run.get(*tags)) for run, pen in zip(runs, PENS, strict=False)]
+    found = list(zip(runs, PENS, curves, strict=False))
     known = [(run, pen, series) for run, pen, series in found if series is not None]
 
     def paint(axes: Axes) -> None:
@@ -248,8 +259,7 @@ def _trade_off(runs: Sequence[Curves]) -> Paint:
 def _paired(run: Curves) -> tuple[np.ndarray, np.ndarray] | None:
     """Reconstruction and KL at the same steps, of validation where there are enough."""
     for stage in ("val", "train"):
-        recon = run.get(*tags_of(stage, "recon"))
-        kl = run.get(*tags_of(stage, "kl"))
+        recon, kl = (_stage(run, stage, word) for word in ("recon", "kl"))
         if recon is None or kl is None:
             continue
         _, left, right = np.intersect1d(recon.steps, kl.steps, return_indices=True)

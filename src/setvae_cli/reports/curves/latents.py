@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PICTURE = ("latent_use", "Use of the latents")
 _MOST_RATIOS = 3
+_LEAST_SPAN = 0.1  # nats: less is nothing to the monitor, and must not fill a panel
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _kl_panel(courses: Sequence[Course], suffix: str) -> Paint:
             figures.absent(axes, title, "not in this log")
             return
         figures.label(axes, title, STEP, "nats a set")
-        axes.set_ylim(bottom=0)
+        _from_zero(axes, max(axes.get_ylim()[1], _LEAST_SPAN))
         _draw_floor(axes, courses)
 
     return paint
@@ -129,7 +130,7 @@ def _active_panel(courses: Sequence[Course], suffix: str) -> Paint:
         figures.label(axes, title, STEP, "dimensions")
         sizes = [course.get("latent") for course in courses]
         most = {int(size.values[-1]) for size in sizes if size is not None}
-        axes.set_ylim(0, 1.12 * max(most, default=1) if most else None)
+        _from_zero(axes, 1.12 * max(most) if most else max(axes.get_ylim()[1], 1.0))
         for size in most:
             guide(axes, size, f"of {count(size)}")
 
@@ -149,8 +150,7 @@ def _information_panel(courses: Sequence[Course], suffix: str) -> Paint:
             figures.absent(axes, title, "not measured: too few subjects")
             return
         figures.label(axes, title, STEP, "nats a set")
-        axes.set_ylim(bottom=0)
-        axes.set_ylim(top=1.3 * axes.get_ylim()[1])
+        _from_zero(axes, 1.3 * max(axes.get_ylim()[1], _LEAST_SPAN))
         _note(axes, "line: upper bound, to its upper end; band: minibatch bracket, which saturates")
 
     return paint
@@ -168,12 +168,18 @@ def _gap_panel(courses: Sequence[Course], suffix: str) -> Paint:
             return
         figures.label(axes, title, STEP, "nats a set")
         low, high = axes.get_ylim()
+        high = max(high, _LEAST_SPAN)
         room = 0.1 * (high - min(low, 0))
         axes.set_ylim(min(low, 0) - room, high + 3 * room)
         guide(axes, 0, "0: the decoder does without", under=True)
         _note(axes, "what another subject's latents cost, with its interval")
 
     return paint
+
+
+def _from_zero(axes: Axes, top: float) -> None:
+    """An axis from 0 with room for a line that lies there."""
+    axes.set_ylim(-0.03 * top, top)
 
 
 def _band(axes: Axes, course: Course, low: str, high: str, *, alpha: float) -> bool:

@@ -82,7 +82,7 @@ def stagnation(run: Curves) -> Diagnosis:
         "the training loss fell by less than twice its scatter, or validation is no better after "
         "the first half of the run"
     )
-    train = run.get("train_loss_epoch", "train_loss_step")
+    train = run.training("loss")
     auc, loss = run.get("val_auc"), run.get("val_loss")
     level = level_from(train) if train is not None and len(train) >= LEAST_VALIDATIONS else None
     if level:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from setvae_cli.reports.curves.told import Event
 
 Numbers = NDArray[np.float64]
+LEAST_EPOCHS = 5  # a curve of fewer means hides how training began
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ class Curves:
         """The finite points of the first of these curves that has any; None where none has."""
         found = (self.series[tag].finite() for tag in tags if tag in self.series)
         return next((one for one in found if len(one)), None)
+
+    def training(self, word: str) -> Series | None:
+        """A term of training: means of epochs where there are enough, else each logged step."""
+        epochs = self.get(f"train_{word}_epoch", f"legacy/train_{word}_epoch")
+        steps = self.get(f"train_{word}_step", f"legacy/train_{word}_step")
+        if steps is not None and (epochs is None or len(epochs) < LEAST_EPOCHS):
+            return steps
+        return epochs
 
     @property
     def steps(self) -> int:

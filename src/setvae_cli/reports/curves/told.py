@@ -44,12 +44,14 @@ class Verdict:
     @property
     def short(self) -> str:
         """In as few words as a figure has room for."""
-        return f"level {self.level} {self.state}"
+        window = "" if self.split == "val" else " in training"
+        return f"level {self.level} {self.state}{window}"
 
     @property
     def words(self) -> str:
         """State, rule and figures, one clause."""
-        told = f"{self.short} since step {count(self.since)} ({self.rule}): {self.figures}"
+        since = f"since step {count(self.since)}"
+        told = f"level {self.level} {self.state} {since} ({self.rule}): {self.figures}"
         return f"{told}; {self.notes}" if self.notes else told
 
 
@@ -91,7 +93,7 @@ def standing(events: Iterable[Event]) -> tuple[Verdict, ...]:
 def shown(events: Iterable[Event]) -> tuple[Event, ...]:
     """What figures mark: actions, and verdicts that changed, of the authority where it spoke."""
     events = tuple(events)
-    spoke = bool(standing(events))
+    spoke = any(one.state != WARMING for one in standing(events))
     return tuple(
         one
         for one in events

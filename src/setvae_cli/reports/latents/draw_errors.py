@@ -1,7 +1,8 @@
-"""reconstruction_errors.png: by variable, by size of a set, by hours."""
+"""reconstruction_errors.png: by variable and its kind, by size of a set, by hours."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,35 +10,35 @@ import numpy as np
 from setvae_cli.evaluation.latents import Latents, VariableErrors
 from setvae_cli.numbers import count
 from setvae_cli.reports import figures
-from setvae_cli.reports.figures import FAINT, PENS, Pen
+from setvae_cli.reports.figures import FAINT, INK, PENS, Pen
 from setvae_cli.reports.latents.binned import Bins, Doubles, binned
 from setvae_cli.reports.latents.describe import footer
 from setvae_cli.reports.latents.picture import Paint, Picture, render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from matplotlib.axes import Axes
 
 WORST = 20
+_ALWAYS_THE_MEAN = 0.80  # sqrt(2 / pi): of a normal variable whose mean is always told
 _SIZE = (4.6, 4.6)
 _BINS = 24
 _LONGEST_NAME = 14
+_LEAST_ROWS = 8  # that few bars do not drift apart
 
 
 def draw_errors(latents: Latents) -> Picture:
-    """Four panels: errors and densities of the worst variables, then sizes and hours."""
-    sets, unit = latents.sets, latents.recon_unit
+    """Two panels of the worst variables for numbers and for classes, then sizes and hours."""
+    sets, unit = latents.sets, f"{latents.recon_unit} an element"
     subject = np.searchsorted(latents.subjects.row, sets.row)
-    size = binned(sets.size, sets.recon, subject, size_edges(int(sets.size.max(initial=1))))
     each = sets.recon / np.maximum(sets.size, 1)
+    size = binned(sets.size, each, subject, size_edges(int(sets.size.max(initial=1))))
     hours = binned(sets.hours, each, subject, hour_edges(sets.hours))
-    errors = latents.errors
     paints: list[Paint] = [
-        lambda axes: _by_variable(axes, errors, errors.error, "Error", "standard deviations"),
-        lambda axes: _by_variable(axes, errors, errors.nats, "Negative log density", "nats"),
-        lambda axes: _curve(axes, size, "By size of a set", "elements", f"{unit} a set", log=True),
-        lambda axes: _curve(
-            axes, hours, "By time", "hours since the first set", f"{unit} an element"
-        ),
+        *_variables(latents.errors),
+        lambda axes: _curve(axes, size, "By size of a set", "elements", unit, log=True),
+        lambda axes: _curve(axes, hours, "By time", "hours since the first set", unit),
     ]
     title = "Reconstruction errors"
     told = f"{title} by variable, by size of a set and by hours since the first set."
@@ -62,32 +63,73 @@ def hour_edges(hours: np.ndarray) -> Doubles:
     return edges
 
 
-def worst(errors: VariableErrors) -> np.ndarray:
-    """Places of the worst variables by error, worst first."""
-    ranked = np.argsort(-np.nan_to_num(errors.error, nan=-np.inf), kind="stable")
-    found: np.ndarray = ranked[:WORST]
+def of_kind(errors: VariableErrors, *, numeric: bool) -> VariableErrors:
+    """Those whose errors are in one unit; codes of unknown kind are numbers."""
+    kinds = errors.kind or ["numeric"] * len(errors.code)
+    kept = [place for place, kind in enumerate(kinds) if (kind == "numeric") == numeric]
+    return replace(
+        errors,
+        code=[errors.code[place] for place in kept],
+        count=errors.count[kept],
+        error=errors.error[kept],
+        nats=errors.nats[kept],
+        kind=[kinds[place] for place in kept],
+    )
+
+
+def worst(values: Doubles) -> np.ndarray:
+    """Places of the largest values, largest first, unknown ones last."""
+    found: np.ndarray = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
     return found
 
 
-def _by_variable(
-    axes: Axes, errors: VariableErrors, values: Doubles, title: str, unit: str
-) -> None:
-    if not errors.code:
-        figures.absent(axes, title, errors.reason or "no values are predicted")
-        return
-    places = worst(errors)
-    y = np.arange(len(places))[::-1]
-    axes.hlines(y, 0, values[places], color=PENS[0].colour, linewidth=4)
+def _variables(errors: VariableErrors) -> Iterator[Paint]:
+    """Numbers, and classes where there are any: their errors have different units."""
+    numbers, classes = (of_kind(errors, numeric=numeric) for numeric in (True, False))
+    if numbers.code or not classes.code:
+        deviations = f"standard deviations; {_ALWAYS_THE_MEAN:.2f}: always the mean"
+        yield _by_variable(numbers, numbers.error, "Numbers, error", deviations)
+        yield _by_variable(numbers, numbers.nats, "Numbers, in nats", "nats: negative log density")
+    if classes.code:
+        share = "probability given to what was not the case"
+        yield _by_variable(classes, classes.error, "Classes, error", share)
+        yield _by_variable(
+            classes, classes.nats, "Classes, in nats", "nats: negative log probability"
+        )
+
+
+def _by_variable(errors: VariableErrors, values: Doubles, title: str, unit: str) -> Paint:
+    """Bars of the worst, and one for the mean of all others; each panel has its own worst."""
+
+    def paint(axes: Axes) -> None:
+        if not errors.code:
+            figures.absent(axes, title, errors.reason or "no values are predicted")
+            return
+        places, others = np.split(worst(values), [WORST])
+        y = np.arange(len(places))[::-1] + (len(others) > 0)
+        axes.hlines(y, 0, values[places], color=PENS[0].colour, linewidth=4)
+        names = [f"{_short(errors.code[place])}  {count(errors.count[place])}" for place in places]
+        if len(others):
+            axes.hlines([0], 0, np.nanmean(values[others]), color=FAINT, linewidth=4)
+            y, names = np.append(y, 0), [*names, f"mean of {len(others)} others"]
+        _bar_names(axes, y, names)
+        if unit.startswith("standard"):
+            axes.axvline(_ALWAYS_THE_MEAN, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        more = f" of {len(errors.code)}" if len(others) else ""
+        axes.set_title(f"{title}, worst {len(places)}{more}", fontsize=9.5)
+        axes.set_xlabel(f"{unit}\nnumber beside a name: its values", fontsize=8.5)
+
+    return paint
+
+
+def _bar_names(axes: Axes, y: np.ndarray, names: Sequence[str]) -> None:
+    """Names of bars, which take more room than numbers do."""
     axes.axvline(0, color=FAINT, linewidth=0.9)
-    names = [f"{_short(errors.code[place])}  {count(errors.count[place])}" for place in places]
     axes.set_yticks(y, names, fontsize=7.5, parse_math=False)
-    axes.set_ylim(-0.8, len(places) - 0.2)
+    axes.set_ylim(min(0, len(y) - _LEAST_ROWS) - 0.8, len(y) - 0.2)
     axes.grid(visible=False, axis="y")
     left, bottom, width, height = axes.get_position().bounds
     axes.set_position((left + 0.12 * width, bottom, 0.88 * width, height))
-    more = f" of {len(errors.code)}" if len(errors.code) > len(places) else ""
-    axes.set_title(f"{title}, worst {len(places)}{more}")
-    axes.set_xlabel(f"{unit}; number: values")
 
 
 def _curve(

@@ -23,7 +23,13 @@ _SIGNS: dict[State, str] = {
     "partial": "found",
     "healthy": "clear",
 }
-_HEAD = ("level", "verdict", "figures", "rule and what to try")
+_PLAIN: dict[State, str] = {
+    "collapsed": "its latents say next to nothing of their sets, and the decoder does without them",
+    "shrinking": "it uses fewer and fewer of its latents",
+    "partial": "a part of its latents is out of use",
+    "healthy": "its latents are in use",
+}
+_HEAD = ("posterior", "verdict", "figures", "rule and what to try")
 _CAUTION = (
     "The rules of the monitor on this one check. While a model trains, a verdict needs three checks"
     " in a row and compares active units with the run's own past; metrics.jsonl holds those."
@@ -49,8 +55,11 @@ GUIDE = (
     " that cover one another while lines are long mean nothing.",
     "Distances in a map by UMAP or t-SNE mean little between far points, and sizes of clusters mean"
     " nothing; PCA keeps both.",
-    "Reconstruction errors are in standard deviations of the training split. A normal"
-    " variable that is always given its mean has 0.80.",
+    "Reconstruction errors of numbers are in standard deviations of the training split; a normal"
+    " variable that is always given its mean has 0.80. Errors of classes are probabilities.",
+    "A correlation is Pearson's, over sets; sets of one subject are alike, so that chance is"
+    " counted over subjects.",
+    "Each colour of a scale stands for as many sets as any other: read its values off the scale.",
 )
 
 
@@ -92,6 +101,10 @@ def _part(name: str) -> str:
 
 def _found(latents: Latents) -> Iterator[str]:
     said = {one.level: one for one in verdicts(latents.measures, latents.step)}
+    for level in latents.measures.levels:
+        verdict = said.get(level.level)
+        told = _PLAIN[verdict.state] if verdict else "too few sets were seen to judge it"
+        yield html.paragraph(f"Level {level.level}: {told}.")
     rows = [_row(level, said.get(level.level)) for level in latents.measures.levels]
     yield html.table(_HEAD, rows)
     history = latents.measures.history
@@ -102,7 +115,7 @@ def _found(latents: Latents) -> Iterator[str]:
 
 
 def _row(level: LevelMeasures, verdict: Verdict | None) -> list[str]:
-    number = str(level.level)
+    number = f"level {level.level}"
     if verdict is None:
         (words,) = html.cells([f"{count(level.sets)} sets for {level.latent} dimensions"])
         few = html.advice("A verdict needs ten sets a dimension.")

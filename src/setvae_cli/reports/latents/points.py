@@ -1,7 +1,8 @@
 """What the scatter of the page reads: points and what they are coloured and filtered by.
 
-Arrays travel as base64 of little-endian numbers; NaN is an unknown value. Sets are counted anew,
-in the order in which they were chosen; subjects are named by row number.
+Arrays travel as base64 of little-endian numbers. Sets are counted anew, in the order in which they
+were chosen; subjects are named by row number. A page may be passed on, so that it holds no figure
+of a single subject: hours are whole ones, and of a scale there is the number of the colour.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from setvae_cli.reports.latents.describe import of_sets
 from setvae_cli.reports.latents.draw_map import overlap
 from setvae_cli.reports.latents.projection import NAMES, Map
 
-_RAMP_STEPS = 32
+UNKNOWN = 255
 
 
 def points(latents: Latents, maps: Sequence[Map], chosen: NDArray[np.int64]) -> dict[str, Any]:
@@ -34,12 +35,10 @@ def points(latents: Latents, maps: Sequence[Map], chosen: NDArray[np.int64]) -> 
     sets, subjects = latents.sets, latents.subjects
     return {
         "task": latents.task or "label",
-        "ramp": _ramp(),
         "row": _packed(sets.row[chosen], "<i4"),
         "set": _packed(sets.place[chosen], "<i4"),
         "label": _packed(of_sets(latents, subjects.label)[chosen], "<i4"),
-        "hours": _packed(sets.hours[chosen], "<f4"),
-        "risk": _packed(of_sets(latents, subjects.risk)[chosen], "<f4"),
+        "hours": _packed(np.floor(sets.hours[chosen]), "<f4"),
         "classes": _classes(latents),
         "scales": [_scaled(one, chosen) for one in _scales(latents)],
         "maps": [_mapped(one, latents, chosen) for one in maps],
@@ -53,7 +52,7 @@ def _scales(latents: Latents) -> list[Scale]:
         one = colours.divergence(latents, number)
         if one is not None:
             name = f"KL of level {number + 1}, nats"
-            known.append(Scale(name, one.value, one.low, one.high))
+            known.append(Scale(name, one.value, one.edges))
     return known
 
 
@@ -65,8 +64,13 @@ def _classes(latents: Latents) -> list[list[Any]]:
 
 
 def _scaled(one: Scale, chosen: NDArray[np.int64]) -> dict[str, Any]:
-    value = _packed(one.value[chosen], "<f4")
-    return {"name": one.name, "low": one.low, "high": one.high, "value": value}
+    found = one.bins[chosen]
+    return {
+        "name": one.name,
+        "edges": [float(f"{edge:.3g}") for edge in one.edges],
+        "colours": one.colours,
+        "bin": _packed(np.where(found < 0, UNKNOWN, found), "<u1"),
+    }
 
 
 def _mapped(one: Map, latents: Latents, chosen: NDArray[np.int64]) -> dict[str, Any]:
@@ -87,16 +91,6 @@ def _mapped(one: Map, latents: Latents, chosen: NDArray[np.int64]) -> dict[str, 
 def _mixed(place: NDArray[np.int64], history: NDArray[np.bool_]) -> NDArray[np.int64]:
     """An order in which neither z nor h always covers the other."""
     return np.lexsort((history ^ (place % 2 == 1), place))
-
-
-def _ramp() -> list[str]:
-    """Colours of a scale from dark to bright."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    from setvae_cli.reports.posterior import SEQUENTIAL
-
-    return [to_hex(one) for one in colormaps[SEQUENTIAL](np.linspace(0, 1, _RAMP_STEPS))]
 
 
 def _packed(values: NDArray[Any], kind: str) -> str:

@@ -16,6 +16,7 @@ stands beside it. Where h equals z, the map is the identity and the picture is t
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ Plane = NDArray[np.float32]
 
 NAMES: dict[Method, str] = {"umap": "UMAP", "pca": "PCA", "tsne": "t-SNE"}
 FEWEST_POINTS = 15
+_LIBRARIES: dict[Method, tuple[str, str]] = {
+    "umap": ("umap", "umap-learn"),
+    "tsne": ("sklearn", "scikit-learn"),
+}
 _NUMERICAL_RANK = 1e-10
 _JITTER = 1e-6
 _AT_ONCE = 500
@@ -54,6 +59,17 @@ class Map:
     xy: Plane
     of: NDArray[np.int64]
     history: NDArray[np.bool_]
+
+
+def require(method: Method) -> None:
+    """Make sure that a method's library is there, before anything is computed.
+
+    Raises:
+        RunError: It is not.
+    """
+    module, package = _LIBRARIES.get(method, ("", ""))
+    if module and importlib.util.find_spec(module) is None:
+        raise _missing(package)
 
 
 def make_maps(

@@ -10,9 +10,8 @@
   const canvas = at("canvas"), context = canvas.getContext("2d"), tip = at("tip");
   const row = unpack(data.row, Int32Array), place = unpack(data.set, Int32Array);
   const label = unpack(data.label, Int32Array), hours = unpack(data.hours, Float32Array);
-  const risk = unpack(data.risk, Float32Array);
   const classes = new Map(data.classes.map(([value, word, colour]) => [value, { word, colour }]));
-  const scales = data.scales.map((one) => ({ ...one, value: unpack(one.value, Float32Array) }));
+  const scales = data.scales.map((one) => ({ ...one, bin: unpack(one.bin, Uint8Array) }));
   const maps = data.maps.map((one) => ({
     ...one,
     xy: unpack(one.xy, Float32Array),
@@ -39,14 +38,10 @@
       const colours = values.map((value) => classes.get(value).colour);
       return { colours, of: (point) => number.get(label[map.of[point]]) };
     }
-    const by = scales[Number(chosen)], steps = data.ramp.length;
+    const by = scales[Number(chosen)], steps = by.colours.length;
     return {
-      colours: [...data.ramp, UNKNOWN],
-      of: (point) => {
-        const share = (by.value[map.of[point]] - by.low) / (by.high - by.low);
-        if (Number.isNaN(share)) return steps;
-        return Math.max(0, Math.min(steps - 1, Math.floor(share * steps)));
-      },
+      colours: [...by.colours, UNKNOWN],
+      of: (point) => Math.min(steps, by.bin[map.of[point]]),
     };
   };
 
@@ -192,6 +187,11 @@
       made.append(mark, word);
       return made;
     };
+    const note = (words) => {
+      const made = document.createElement("span");
+      made.append(words);
+      return made;
+    };
     box.replaceChildren();
     if (chosen === "kind") {
       box.append(item(data.pens.z, "z", false));
@@ -199,13 +199,18 @@
     } else if (chosen === "label") {
       for (const one of classes.values()) box.append(item(one.colour, `${data.task} ${one.word}`));
     } else {
-      const by = scales[Number(chosen)], bar = document.createElement("b");
-      bar.style.background = `linear-gradient(90deg,${data.ramp.join(",")})`;
-      box.append(short(by.low), bar, short(by.high), item(UNKNOWN, "unknown"));
+      const by = scales[Number(chosen)];
+      for (const [index, colour] of by.colours.entries()) {
+        const swatch = document.createElement("b");
+        swatch.style.background = colour;
+        box.append(String(by.edges[index]), swatch);
+      }
+      box.append(note(String(by.edges[by.colours.length])));
+      if (by.bin.includes(255)) box.append(item(UNKNOWN, "unknown"));
+      box.append(note("each colour: as many sets"));
     }
-    if (chosen !== "kind" && map.both) box.append("disc: z, ring: h");
+    if (chosen !== "kind" && map.both) box.append(note("disc: z, ring: h"));
   };
-  const short = (value) => (Number.isNaN(value) ? "unknown" : String(Number(value.toPrecision(3))));
 
   const nearest = (x, y, reach) => {
     let found = -1, least = reach * reach;

@@ -24,7 +24,10 @@ from setvae_cli.reports.watch.run import Look
 from setvae_cli.reports.watch.state import ENDED
 
 _LEAST_NAME = 12
-_STYLES = {"running": HEAD, "measuring": HEAD, "silent": WARN, "error": WARN, "unclear": WARN}
+_STYLES = {
+    "running": HEAD, "measuring": HEAD, "silent": WARN, "error": WARN, "unclear": WARN,
+    "stopped": WARN,
+}  # fmt: skip
 _SEVERITY = ("collapsed", "shrinking", "partial", "warming", "healthy")
 COLUMNS = ("run", "state", "step", "epoch", "loss", "val AUC", "verdict", "last record")
 _SHORT = {"val AUC": "AUC", "last record": "ago"}
@@ -79,7 +82,7 @@ def _common(names: Sequence[str], root: str) -> str:
     """The folder that all runs lie in."""
     folders = [os.path.dirname(name) or "." for name in names]
     return (
-        os.path.commonpath(folders)
+        os.path.commonpath(folders) or "."
         if folders and len(set(map(os.path.isabs, folders))) == 1
         else root
     )
@@ -88,6 +91,8 @@ def _common(names: Sequence[str], root: str) -> str:
 def _cells(look: Look, common: str) -> dict[str, Part]:
     course = look.course
     found = verdict(course)
+    if found == "warming" and look.state.ended:
+        found = "not judged"
     age = look.state.age
     planned = f" / {numbers.count(course.planned_steps)}" if course.planned_steps else ""
     return {

@@ -37,10 +37,12 @@ class Notices:
 
     Attributes:
         verdicts: The newest verdict event of a split and a level.
+        stopped_at: Step at which training was ended for a collapse; None where it was not.
     """
 
     def __init__(self) -> None:
         self.verdicts: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self.stopped_at: int | None = None
         self._told: dict[tuple[str, str], Notice] = {}
         self._troubled: set[tuple[str, int]] = set()
 
@@ -73,6 +75,8 @@ class Notices:
 
     def take_action(self, record: Mapping[str, Any], step: int) -> None:
         """Something was done about a collapse."""
+        if record.get("kind") == "stop":
+            self.stopped_at = step
         self._tell(step, "action", str(record.get("words", record.get("kind", ""))))
 
     def take_absent(self, record: Mapping[str, Any], step: int) -> None:

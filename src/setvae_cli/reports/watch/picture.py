@@ -11,7 +11,6 @@ curves      charts where there is room, else a line a curve
 from __future__ import annotations
 
 from setvae_cli import numbers
-from setvae_cli.reports.watch.course import Course
 from setvae_cli.reports.watch.curves import curves_block
 from setvae_cli.reports.watch.lines import (
     GAP,
@@ -36,6 +35,7 @@ MOST_WARNED = 6  # lines of warnings where rows are counted
 _STYLES = {
     "running": HEAD, "measuring": HEAD, "finished": HEAD, "waiting": None,
     "silent": WARN, "unclear": WARN, "interrupted": WARN, "error": WARN,
+    "stopped": WARN,
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def picture(look: Look, columns: int, rows: int | None = None) -> list[Line]:
     """
     lines = head(look, columns)
     wide = columns >= WIDE
-    lines += _told(look.course, columns, None if rows is None else MOST_WARNED, wide=wide)
+    lines += _told(look, columns, None if rows is None else MOST_WARNED, wide=wide)
     room = None if rows is None else rows - len(lines) - 1
     curves = curves_block(look.course, columns, room, wide=wide)
     if curves:
@@ -121,10 +121,11 @@ def _test(test: dict[str, float], columns: int) -> list[Line]:
     return flowed(facts, columns)
 
 
-def _told(course: Course, columns: int, most: int | None, *, wide: bool) -> list[Line]:
+def _told(look: Look, columns: int, most: int | None, *, wide: bool) -> list[Line]:
     """Posterior and warnings, side by side where there are both and room for it."""
+    course = look.course
     each = (columns - GAP) // 2 if wide and course.notices.all else columns
-    posterior = posterior_block(course, each)
+    posterior = posterior_block(course, each, ended=look.state.ended)
     warnings = warnings_block(course.notices.all, each, most)
     if wide and posterior and warnings:
         return [[], *beside(posterior, warnings, columns)]

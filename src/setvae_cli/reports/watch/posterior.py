@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from setvae_cli import numbers
 from setvae_cli.reports.watch.course import Course
-from setvae_cli.reports.watch.lines import HEAD, KEY, WARN, Line
+from setvae_cli.reports.watch.lines import HEAD, KEY, WARN, Line, wrapped
 from setvae_cli.reports.watch.notices import TROUBLE
 from setvae_cli.reports.watch.plot import figure
 
@@ -12,8 +12,14 @@ _SPLITS = {"val": "validation", "train": "training window", "test": "test split"
 _DROPPED = ("since", "bracket", "decoder gap", "floor")  # in this order where room is short
 
 
-def posterior_block(course: Course, columns: int) -> list[Line]:
-    """A table of levels; empty where nothing was measured."""
+def posterior_block(course: Course, columns: int, *, ended: bool = False) -> list[Line]:
+    """A table of levels, and why some have no verdict; empty where nothing was measured.
+
+    Args:
+        course: What was logged.
+        columns: Width.
+        ended: Whether nothing more is expected, so that no verdict will come.
+    """
     split = next((each for each in _SPLITS if _measured(course, each)), "val")
     rows = [_row(course, split, level) for level in course.levels]
     if not rows:
@@ -25,7 +31,24 @@ def posterior_block(course: Course, columns: int) -> list[Line]:
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
     title: Line = [("Posterior", HEAD), (f"   {_where(course, split)}", None)]
     header: Line = [("  ".join(f"{name:>{widths[name]}}" for name in names), KEY)]
-    return [title, header, *(_line(row, widths) for row in rows)]
+    lines = [title, header, *(_line(row, widths) for row in rows)]
+    for level in course.levels:
+        lines += _undecided(course, level, columns, ended=ended)
+    return lines
+
+
+def _undecided(course: Course, level: int, columns: int, *, ended: bool) -> list[Line]:
+    """Why validation says nothing of a level yet, and what the training window says."""
+    verdict = course.notices.verdicts.get(("val", level), {})
+    if verdict.get("state") != "warming":
+        return []
+    told = "the run ended before validation gave a verdict" if ended else "no verdict yet"
+    told += f": {verdict['rule']}" if verdict.get("rule") else ""
+    window = course.notices.verdicts.get(("train", level), {}).get("state")
+    if window and window != "warming":
+        told += f"; the training window says {window}"
+    style = WARN if window in TROUBLE else None
+    return wrapped((f"level {level}  ", style), told, columns)
 
 
 def _line(row: dict[str, str], widths: dict[str, int]) -> Line:

@@ -123,6 +123,7 @@ class WatchedRun:
             step=course.step,
             logged=course.records > 0,
             tested=bool(course.test),
+            collapsed=course.notices.stopped_at,
             stopped=self._stopped(read.changed),
             final_step=self._final_step(),
             changed=self._wall() - read.changed,

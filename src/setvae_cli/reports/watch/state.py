@@ -9,9 +9,10 @@ from setvae_cli import numbers
 from setvae_cli.reports.watch.lines import ago
 
 Word = Literal[
-    "waiting", "running", "measuring", "silent", "unclear", "interrupted", "error", "finished"
-]
-ENDED: tuple[Word, ...] = ("interrupted", "error", "finished")
+    "waiting", "running", "measuring", "silent", "unclear", "interrupted", "error", "stopped",
+    "finished",
+]  # fmt: skip
+ENDED: tuple[Word, ...] = ("interrupted", "error", "stopped", "finished")
 QUIET_GAPS, QUIET_SECONDS, UNKNOWN_SECONDS = 3.0, 30.0, 120.0
 SKEW_SECONDS = 5.0
 
@@ -24,6 +25,7 @@ class Evidence:
         step: Of the newest record.
         logged: Whether any scalar was.
         tested: Whether test figures were, after training.
+        collapsed: Step at which `--on-collapse stop` ended training; None where it did not.
         stopped: Kind and step of a stop that nothing was logged after; None without one.
         final_step: Step at which training ended; None before.
         changed: Seconds since the log was written, by both clocks; below 0 they differ.
@@ -34,6 +36,7 @@ class Evidence:
     step: int
     logged: bool
     tested: bool
+    collapsed: int | None
     stopped: tuple[str, int] | None
     final_step: int | None
     changed: float
@@ -68,6 +71,10 @@ def tell(known: Evidence) -> State:
     """The state that the evidence allows to be told."""
     age, clock = _age(known)
     when = "" if age is None else f" {ago(age)} ago"
+    if known.tested and known.collapsed is not None and known.collapsed >= known.step:
+        at = numbers.count(known.collapsed)
+        told = f"stopped at step {at}{when}: posterior collapse (--on-collapse stop)"
+        return State("stopped", told, age, clock)
     if known.tested:
         return State("finished", f"finished{when}", age, clock)
     if known.stopped is not None and known.stopped[1] >= known.step:
