@@ -145,6 +145,7 @@ def test_a_run_with_the_monitor_one_without_and_an_original_s_log_are_compared(
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
+@pytest.mark.slow
 def test_of_several_logs_one_without_curves_is_left_out_with_a_warning(
     here, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_40_a_path_with_odd_letters_works(here, tmp_path: Path) -> None:
     assert (tmp_path / name / "analysis" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_103_a_damaged_event_file_is_read_as_far_as_it_goes_with_a_warning(
     here, tmp_path: Path
 ) -> None:

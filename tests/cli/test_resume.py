@@ -92,6 +92,7 @@ def test_without_a_name_the_latest_run_goes_on_and_is_named(here_again) -> None:
     assert lines_of(done.stderr)[0] == f"No run named: going on with the latest, {RUN}."
 
 
+@pytest.mark.slow
 def test_the_latest_run_is_one_of_the_name_given(here_again) -> None:
     assert here_again("train", "--data", "cohort", *TINY, "--name", "other").returncode == 0
     done = here_again("resume", "--name", "seqsetvae", "--max-steps", "3")
@@ -130,6 +131,7 @@ def test_resume_auto_starts_where_there_is_nothing_and_goes_on_where_there_is(
     assert "othing to do" in here_again(*command).stdout
 
 
+@pytest.mark.slow
 def test_resume_from_checkpoint_is_the_same_and_does_not_go_with_auto(here_again) -> None:
     path = f"{RUN}/checkpoints/previous.ckpt"
     done = here_again("train", "--resume-from-checkpoint", path, "--resume", "auto")

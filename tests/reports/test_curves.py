@@ -341,6 +341,7 @@ def test_the_analysis_keeps_the_lines_of_the_original() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_equal_curves_give_equal_pictures_that_name_nobody() -> None:
     once, again = draw([curves(**HEALTHY)]), draw([curves(**HEALTHY)])
     assert [one.name for one in once] == [

@@ -222,6 +222,7 @@ def pictures(*runs: Curves) -> Sequence[str]:
     return [picture.name for picture in draw(runs)]
 
 
+@pytest.mark.slow
 def test_the_use_of_latents_is_drawn_where_it_was_logged(tmp_path: Path) -> None:
     ours = run_of(tmp_path, healthy, collapsing)
     plain = read_run(write_run(tmp_path / "plain", monitored=False))
@@ -263,6 +264,7 @@ def test_the_chart_holds_few_points_and_keeps_extremes(tmp_path: Path) -> None:
     assert [mark["letter"] for mark in found["marks"]] == ["A"]
 
 
+@pytest.mark.slow
 def test_events_and_marks_stand_on_the_page_and_names_end_no_script(tmp_path: Path) -> None:
     run = replace(run_of(tmp_path, collapsing), name="</script><script>alert(1)</script>")
     page = as_page([judge(run)], draw([run]))

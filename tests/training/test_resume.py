@@ -22,7 +22,11 @@ def _often(monkeypatch):
     monkeypatch.setattr("setvae_cli.training.pulse.SECONDS", 0.0)
 
 
-@pytest.mark.parametrize("case", OPTIONS)
+SLOW = ("often validated", "accumulated", "under a budget", "without averaging", "often saved")
+CASES = [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in OPTIONS]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_stopped_twice_ends_with_the_bits_of_one_that_was_not(
     store, settings, tmp_path, case
 ):

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,23 @@ from tests.training.resuming import (
 # Six micro-batches, three steps and two validations an epoch; twelve steps in all.
 OPTIONS = {"max_epochs": 4, "val_check_interval": 0.5, "patience": 0}
 BATCHES, VALIDATION_BATCHES = 6, 3
+
+
+OFTEN = (  # the other instants are tested with what takes long
+    "before the first step",
+    "in the second half of a step",
+    "while weights change",
+    "in the first batch of a validation",
+    "in the last validation",
+    "in a save",
+    "in a validation",
+    "at the very end",
+)
+
+
+def slow(case: str) -> Any:
+    """A case that is tested with what takes long."""
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 class Trouble(Exception):
@@ -81,7 +99,10 @@ def stopped(store, tmp_path_factory) -> RunFolder:
     return first_run(settings)
 
 
-@pytest.mark.parametrize("kind", ["last", "previous", "best_0", "best_1", "interrupted", "error"])
+@pytest.mark.parametrize(
+    "kind",
+    ["last", "interrupted", *map(slow, ("previous", "best_0", "best_1", "error"))],
+)
 def test_a_run_goes_on_exactly_from_every_kind_of_checkpoint(store, whole, stopped, tmp_path, kind):
     folder = RunFolder(Path(shutil.copytree(stopped.path, tmp_path / "run" / "version_0")))
     if kind.startswith("best"):
@@ -109,7 +130,7 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("where", STOPS)
+@pytest.mark.parametrize("where", [w if w in OFTEN else slow(w) for w in STOPS])
 def test_a_signal_at_any_instant_changes_no_bit(
     store, settings, whole, tmp_path, monkeypatch, where
 ):
@@ -161,7 +182,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("where", ERRORS)
+@pytest.mark.parametrize("where", [w if w in OFTEN else slow(w) for w in ERRORS])
 def test_an_exception_at_any_instant_changes_no_bit(
     store, settings, whole, tmp_path, monkeypatch, where
 ):

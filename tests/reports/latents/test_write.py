@@ -67,6 +67,7 @@ def test_all_files_are_written_for_nobody_else_and_the_page_last(files: list[Pat
     assert sorted(each.name for each in files[0].parent.iterdir()) == sorted(NAMES)
 
 
+@pytest.mark.slow
 def test_equal_latents_give_equal_bytes(files: list[Path], tmp_path: Path) -> None:
     for one, other in zip(files, written(tmp_path, made()), strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -113,6 +114,7 @@ def test_ids_are_shown_only_where_they_were_asked_for(files: list[Path], tmp_pat
     assert table["subject_id"][0].as_py() == f"canary-{latents.sets.row[0]}"
 
 
+@pytest.mark.slow
 def test_the_verdict_stands_first_and_names_end_no_element(tmp_path: Path) -> None:
     latents = made(alive=0.0)
     evil = replace(latents.subjects, severity_name="</script><script>alert(1)</script>")
