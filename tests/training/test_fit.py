@@ -230,6 +230,7 @@ STILL = {
 }
 
 
+@pytest.mark.slow
 def test_accumulated_micro_batches_equal_one_large_batch(store, settings, tmp_path):
     cuts = [(4, 1), (2, 2), (1, 4)]
     runs = [

@@ -169,6 +169,7 @@ def test_a_validation_that_is_owed_and_cut_short_again_keeps_its_place(
     assert left <= sum(map(len, seen)) < left + 2 * 8
 
 
+@pytest.mark.slow
 def test_a_longer_run_keeps_its_warm_ups_and_ends_its_cosine_at_the_new_end(
     store, settings, tmp_path
 ):
@@ -210,6 +211,7 @@ def test_a_run_that_was_extended_equals_one_that_was_planned_so(store, settings,
     assert curves[0] == curves[1]  # verdicts warm up over what was planned first
 
 
+@pytest.mark.slow
 def test_patience_goes_on_where_it_was_and_may_be_changed(store, settings, tmp_path):
     worse = {"max_epochs": 9, "lr": 1e-9, "weight_averaging": 0}  # the first validation stays best
     whole = settings(**worse, patience=3, output_dir=str(tmp_path / "whole"))
@@ -309,6 +311,7 @@ def test_weights_that_are_not_finite_are_passed_over(store, stopped):
         prepare(newest, {})
 
 
+@pytest.mark.slow
 def test_an_earlier_checkpoint_sets_later_ones_and_the_log_aside(store, stopped):
     folder = stopped(8, val_check_interval=0.3)
     early = min(folder.best(), key=lambda best: best.step).path

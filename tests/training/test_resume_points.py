@@ -246,6 +246,7 @@ def test_a_validation_that_was_cut_short_is_rerun_whole_and_logged_once(
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 def test_interrupted_and_error_checkpoints_stay_as_many_as_are_kept(store, settings, tmp_path):
     parts = settings(**OPTIONS, keep=2, output_dir=str(tmp_path))
 

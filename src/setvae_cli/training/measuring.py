@@ -16,7 +16,7 @@ from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import load_model
-from setvae_cli.training.module import metric_tag
+from setvae_cli.training.measured import metric_tag
 from setvae_cli.training.prepared import Prepared
 from setvae_cli.training.records import Result
 from setvae_cli.training.scalars import ScalarLog

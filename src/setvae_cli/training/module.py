@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,12 +13,9 @@ from torch import Tensor
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.errors import NumericalError
-from setvae_cli.evaluation.measures import Metric
-from setvae_cli.evaluation.metrics import mean_auroc, measure
-from setvae_cli.evaluation.sweep import Sweep, Swept, placed
+from setvae_cli.evaluation.sweep import Sweep, placed
 from setvae_cli.losses.objective import loss_terms, total, weights_at
 from setvae_cli.monitor.metrics import Metrics
-from setvae_cli.monitor.record import action_record, verdict_record
 from setvae_cli.monitor.record import scalars as monitor_scalars
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header
@@ -27,6 +24,8 @@ from setvae_cli.training.averaging import averaged_copy, update_average
 from setvae_cli.training.collapse import CollapseWatch, actions_of, asleep
 from setvae_cli.training.finite import FiniteWatch
 from setvae_cli.training.followers import SilentLog
+from setvae_cli.training.look_log import log_look
+from setvae_cli.training.measured import Measured
 from setvae_cli.training.optimizer import build_optimizer, set_decay, set_rate
 from setvae_cli.training.position import Position
 from setvae_cli.training.ranks import gather
@@ -36,26 +35,6 @@ from setvae_cli.training.schedules import dropout_seed
 from setvae_cli.training.window import Window
 
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a validation said.
-
-    Attributes:
-        scalars: `val_loss`, `val_auc`, ...; absent metrics have no entry.
-        absent: Tag of an absent metric to the reason.
-    """
-
-    scalars: dict[str, float]
-    absent: dict[str, str]
-
-    @property
-    def choice(self) -> tuple[str, float]:
-        """What checkpoints are chosen by: AUC, or the loss where it is absent."""
-        if "val_auc" in self.scalars:
-            return "auc", self.scalars["val_auc"]
-        return "loss", self.scalars["val_loss"]
 
 
 class SetVAEModule(pl.LightningModule):
@@ -229,7 +208,7 @@ class SetVAEModule(pl.LightningModule):
         if found is not None:
             self.check_finite()
             self.scalar_log.write(step, epoch, monitor_scalars(found.measures, "train"))
-            self._note_verdicts(found)
+            log_look(self.scalar_log, found)
         return found
 
     def validation_begins(self, subjects: int) -> Sweep:
@@ -256,7 +235,7 @@ class SetVAEModule(pl.LightningModule):
             evaluating=True,
         )
         swept = collected.finish(weights, self.header.sets_per_subject, gather)
-        self.measured = self._measure(swept)
+        self.measured = Measured.of(swept, self.header.tasks, self.header.classes)
         if not math.isfinite(self.measured.scalars["val_loss"]):
             raise NumericalError(
                 f"the validation loss is not finite at step {self.global_step}",
@@ -269,49 +248,13 @@ class SetVAEModule(pl.LightningModule):
         for tag, reason in self.measured.absent.items():
             self.scalar_log.note(self.global_step, epoch, {f"{tag}_absent": reason})
         if found is not None:
-            self._note(found)
+            log_look(self.scalar_log, found)
         return found
 
     def _judge(self, metrics: Metrics | None, epoch: int) -> Checked | None:
         if self.watch is None or metrics is None:
             return None
         return self.watch.validated(metrics, self.global_step, epoch)
-
-    def _note(self, found: Checked) -> None:
-        self._note_verdicts(found)
-        if found.action is not None:
-            self.scalar_log.note(found.step, found.epoch, action_record(found.action))
-        for level in found.measures.levels:
-            tag = f"val_kl_dimensions_level_{level.level}"
-            self.scalar_log.histogram(found.step, tag, level.dimensions.kl)
-
-    def _note_verdicts(self, found: Checked) -> None:
-        for verdict in found.verdicts:
-            if verdict.changed:
-                record = verdict_record(verdict, found.split)
-                self.scalar_log.note(found.step, found.epoch, record)
-
-    def _measure(self, swept: Swept) -> Measured:
-        scalars = {f"val_{name}": value for name, value in swept.scalars.items()}
-        metrics = measure(
-            swept.logits,
-            swept.labels,
-            swept.label_mask,
-            tasks=self.header.tasks,
-            classes=self.header.classes,
-            resamples=0,
-        )
-        absent = {}
-        for metric in metrics:
-            tag = metric_tag("val", metric, self.header.tasks)
-            if metric.value is None:
-                absent[tag] = metric.reason or "not computed"
-            else:
-                scalars[tag] = metric.value
-        mean = mean_auroc(metrics)
-        if mean is not None:
-            scalars["val_auc"] = mean
-        return Measured(scalars, absent)
 
     def check_finite(self) -> None:
         """Read what was watched.
@@ -370,12 +313,6 @@ class SetVAEModule(pl.LightningModule):
         given, kind = self.settings.objective, self.settings.monitor.on_collapse
         self._asleep = asleep(state, given, kind)
         self._objective = actions_of(state, given, kind).objective(given)
-
-
-def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:
-    """`val_auc`, and with several tasks `val_auc_<task>`."""
-    name = {"auroc": "auc"}.get(metric.name, metric.name)
-    return f"{split}_{name}" if len(tasks) == 1 else f"{split}_{name}_{metric.task}"
 
 
 def _seed_dropout(seed: int, device: torch.device) -> None:

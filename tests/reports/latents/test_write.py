@@ -103,6 +103,7 @@ def test_the_table_holds_every_set_and_what_is_unknown_is_null() -> None:
     assert "subject_id" not in table.column_names
 
 
+@pytest.mark.slow
 def test_ids_are_shown_only_where_they_were_asked_for(files: list[Path], tmp_path: Path) -> None:
     latents = made()
     ids = {int(row): f"canary-{row}" for row in latents.subjects.row}

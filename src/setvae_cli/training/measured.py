@@ -1,0 +1,54 @@
+"""What a validation said, as scalars under the tags of both logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from setvae_cli.evaluation.measures import Metric
+from setvae_cli.evaluation.metrics import mean_auroc, measure
+from setvae_cli.evaluation.sweep import Swept
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a validation said.
+
+    Attributes:
+        scalars: `val_loss`, `val_auc`, ...; absent metrics have no entry.
+        absent: Tag of an absent metric to the reason.
+    """
+
+    scalars: dict[str, float]
+    absent: dict[str, str]
+
+    @classmethod
+    def of(cls, swept: Swept, tasks: tuple[str, ...], classes: tuple[int, ...]) -> Measured:
+        """Measure a pass over validation."""
+        scalars = {f"val_{name}": value for name, value in swept.scalars.items()}
+        metrics = measure(
+            swept.logits, swept.labels, swept.label_mask, tasks=tasks, classes=classes, resamples=0
+        )
+        absent = {}
+        for metric in metrics:
+            tag = metric_tag("val", metric, tasks)
+            if metric.value is None:
+                absent[tag] = metric.reason or "not computed"
+            else:
+                scalars[tag] = metric.value
+        mean = mean_auroc(metrics)
+        if mean is not None:
+            scalars["val_auc"] = mean
+        return cls(scalars, absent)
+
+    @property
+    def choice(self) -> tuple[str, float]:
+        """What checkpoints are chosen by: AUC, or the loss where it is absent."""
+        if "val_auc" in self.scalars:
+            return "auc", self.scalars["val_auc"]
+        return "loss", self.scalars["val_loss"]
+
+
+def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:
+    """`val_auc`, and with several tasks `val_auc_<task>`."""
+    name = {"auroc": "auc"}.get(metric.name, metric.name)
+    return f"{split}_{name}" if len(tasks) == 1 else f"{split}_{name}_{metric.task}"
