@@ -33,8 +33,8 @@ def test_the_first_run_says_what_it_trains_on_and_where_it_went(here, tmp_path: 
     assert said[1] == "Your own data: setvae precompute --help"
     assert [line.split()[0] for line in said[3:7]] == ["run", "data", "model", "machine"]
     assert said[-1] == "Next:  setvae visualize outputs/seqsetvae/version_0"
-    best = done.stdout.splitlines()[-1].removeprefix("best ").strip()
-    assert tmp_path.joinpath(best).is_file()
+    (best,) = [line for line in done.stdout.splitlines() if line.startswith("best ")]
+    assert tmp_path.joinpath(best.removeprefix("best ").strip()).is_file()
     assert "\x1b" not in done.stdout + done.stderr
 
 

@@ -283,10 +283,10 @@ def test_a_watch_that_is_switched_off_does_not_undo_what_it_did(
     monkeypatch.setattr(module, "LOG_EVERY", 1)
     options = doomed(small, tmp_path, on_collapse="lower-beta")
     with pytest.raises(Terminated):
-        fit(options, store, stop_at(19))
+        fit(options, store, stop_at(18))
     folder = first_run(options)
     with pytest.raises(Terminated):
-        go_on(folder.path, store, stop_at(21), disable_metrics_monitoring=True)
+        go_on(folder.path, store, stop_at(20), disable_metrics_monitoring=True)
     go_on(folder.path, store, disable_metrics_monitoring=False)
     late = {n: beta for n, beta in betas(folder, "train_beta_step").items() if n > 15}
     assert set(late.values()) == {5.0}
