@@ -101,6 +101,7 @@ class Study:
             return True
         names = [path for path in run.path.rglob("*") if not path.name.startswith(".")]
         known = {"settings.yaml", "checkpoints", "manifest.json", "metrics.jsonl"}
+        known |= {"posterior_metrics", "metrics_history.json", "metrics_latest.json"}
         foreign = {
             path.name
             for path in names

@@ -421,10 +421,10 @@ def _at(*keys: Any, value: Any) -> Callable[[Any], None]:
 CHANGES = ("actions", "taken", 0, "changes")
 FORGED = {
     "no parts": lambda state: state.clear(),
-    "another width": _at("windows", 0, "metrics", "levels", 0, "sums", value=torch.zeros(8, 3, 9)),
-    "no number": _at("windows", 0, "metrics", "past", "sums", value=torch.full((64, 4), torch.nan)),
-    "text for sums": _at("windows", 0, "metrics", "levels", 0, "means", value="many"),
-    "a window that is none": _at("windows", 0, value=3),
+    "another width": _at("window", "metrics", "levels", 0, "sums", value=torch.zeros(8, 3, 9)),
+    "no number": _at("window", "metrics", "past", "sums", value=torch.full((64, 4), torch.nan)),
+    "text for sums": _at("window", "metrics", "levels", 0, "means", value="many"),
+    "a window that is none": _at("window", value=3),
     "a state that is none": _at("judges", "val", "1", "state", value="splendid"),
     "a level that is none": _at("judges", "val", value={"7": {}}),
     "no judges": _at("judges", value=[]),

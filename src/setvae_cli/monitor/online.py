@@ -25,6 +25,8 @@ from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
 LOOKS_A_PERIOD = 10
 FADING = 0.5  # of what a period saw that was too short to stand for itself
 States = list[dict[str, Any]]
+Everyones = Callable[[dict[str, Any]], States]
+"""Gives the states of all ranks for this one's."""
 
 
 class OnlineWindow:
@@ -34,26 +36,32 @@ class OnlineWindow:
         model: Whose posteriors are looked at.
         free_bits: Nats a dimension that the objective leaves free.
         every: Steps between checks.
-        ranks: Processes that look together, each at its own batches.
+        everyones: Of processes that look together, each at its own batches; after each step that
+            is looked at, all of them hold the same. None: this one looks alone.
 
     Attributes:
         every: Steps between checks.
         free_bits: Nats a dimension that the objective leaves free now.
     """
 
-    def __init__(self, model: SeqSetVAE, *, free_bits: float, every: int, ranks: int = 1) -> None:
-        self.every = every
+    def __init__(
+        self, model: SeqSetVAE, *, free_bits: float, every: int, everyones: Everyones | None = None
+    ) -> None:
+        self.every, self._everyones = every, everyones
         self.free_bits = free_bits
         self._new = partial(Metrics.of, model, thorough=False)
         self._metrics, self._begun = self._new(), self._new()
-        self._begun_sets = 0  # of the step that is not done yet
+        self._begun_sets, self._looked = 0, False  # of the step that is not done yet
         self._spacing = max(1, every // LOOKS_A_PERIOD)
-        self._enough = 2 * SETS_A_DIMENSION * model.latents.latent_dim / ranks
+        self._enough = 2 * SETS_A_DIMENSION * model.latents.latent_dim
         self._seen = 0
 
     def see(self, model: SeqSetVAE, batch: SetBatch, output: Output, step: int) -> None:
         """Look at a training batch of a step, counted from 0, if it is one of those looked at."""
-        if self._seen + self._begun_sets >= self._enough or step % self._spacing:
+        if self._seen >= self._enough or step % self._spacing:
+            return
+        self._looked = True  # on all ranks alike
+        if self._seen + self._begun_sets >= self._enough:
             return
         if self._begun.device != batch.values.device:  # a trainer moves a model after it is built
             self._begun = self._new()
@@ -63,35 +71,37 @@ class OnlineWindow:
 
     def end_step(self) -> None:
         """The step is done: what was seen of it counts."""
-        if self._begun_sets:
-            self._metrics = self._metrics.on(self._begun.device)
+        if not self._looked:
+            return
+        self._metrics = self._metrics.on(self._begun.device)
+        if self._everyones is None:
             self._metrics.merge(self._begun)
             self._seen += self._begun_sets
-            self.skip_step()
+        else:
+            self._merge(self._everyones({"begun": self._begun.state(), "sets": self._begun_sets}))
+        self.skip_step()
+
+    def _merge(self, states: States) -> None:
+        for state in states:
+            self._metrics.merge(Metrics.from_state(state["begun"], self._metrics.device))
+            self._seen += state["sets"]
 
     def skip_step(self) -> None:
         """Forget the step that is not done yet."""
-        if self._begun_sets:
-            self._begun, self._begun_sets = self._new(), 0
+        if self._looked:
+            self._begun, self._begun_sets, self._looked = self._new(), 0, False
 
     def is_due(self, step: int) -> bool:
         """Whether a check belongs behind so many steps."""
         return step % self.every == 0
 
-    def check(self, everyones: Callable[[dict[str, Any]], States]) -> Measures | None:
-        """What was seen of late, on all ranks; then it fades.
-
-        Args:
-            everyones: Gives the states of all ranks for this one's.
-        """
-        states = everyones(self._metrics.state())
-        merged, *others = (Metrics.from_state(state, self._metrics.device) for state in states)
-        for other in others:
-            merged.merge(other)
+    def check(self) -> Measures | None:
+        """What was seen of late, on all ranks; then it fades."""
+        self._metrics.free_bits = self.free_bits
+        found = self._metrics.result()
         self._metrics.decay(FADING if self._seen < self._enough else 0.0)
         self._seen = 0
-        merged.free_bits = self.free_bits
-        return merged.result()
+        return found
 
     def state(self) -> dict[str, Any]:
         """What whole steps showed so far, for a checkpoint."""

@@ -55,7 +55,7 @@ class CollapseWatch:
             model,
             free_bits=self.objective.free_bits,
             every=monitor.looks_every(planned),
-            ranks=ranks.count(),
+            everyones=ranks.everyones if ranks.count() > 1 else None,
         )
         looks = monitor.monitor_window
         self._judges = {"val": Judge(looks), "train": Judge(looks)}
@@ -98,7 +98,7 @@ class CollapseWatch:
         if not self._window.is_due(step):
             return None
         self._window.free_bits = self.objective.free_bits
-        measures = self._window.check(ranks.everyones)
+        measures = self._window.check()
         if measures is None:
             return None
         verdicts = self._judge("train", measures, step)
@@ -127,9 +127,9 @@ class CollapseWatch:
         return Checked(step, epoch, "val", measures, verdicts, self.objective, action, picture)
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values for a checkpoint; every rank has to take part."""
+        """Tensors and plain values for a checkpoint."""
         return {
-            "windows": ranks.everyones(self._window.state()),
+            "window": self._window.state(),
             "judges": {split: judge.state() for split, judge in self._judges.items()},
             "actions": self._actions.state(),
             "given": _changeable(self._given),
@@ -148,11 +148,8 @@ class CollapseWatch:
             raise ValueError("the watch over the posterior is not one of this model") from error
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        windows = state["windows"]
-        for window in windows:
-            self._window.check_state(window)
-        if len(windows) == ranks.count():
-            self._window.load(windows[ranks.number()])
+        if state["window"] is not None:
+            self._window.load(state["window"])
         for split, judge in self._judges.items():
             memories = state["judges"][split]
             if not memories.keys() <= {str(level + 1) for level in range(self._levels)}:
@@ -200,7 +197,7 @@ def actions_of(state: Mapping[str, Any], given: ObjectiveSettings, kind: OnColla
 def asleep(state: Mapping[str, Any], given: ObjectiveSettings, kind: OnCollapse) -> dict[str, Any]:
     """The state of a watch that is off for a part of the run: what it did is not undone by that."""
     actions = actions_of(state, given, kind).state()
-    return {**state, "windows": [], "actions": actions, "given": _changeable(given)}
+    return {**state, "window": None, "actions": actions, "given": _changeable(given)}
 
 
 def _changeable(objective: ObjectiveSettings) -> dict[str, float]:

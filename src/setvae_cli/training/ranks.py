@@ -15,11 +15,6 @@ def count() -> int:
     return distributed.get_world_size() if together else 1
 
 
-def number() -> int:
-    """Which of them this one is, from 0."""
-    return distributed.get_rank() if count() > 1 else 0
-
-
 def agree(*numbers: int) -> tuple[int, ...]:
     """The largest of each number over all ranks."""
     if count() == 1:
