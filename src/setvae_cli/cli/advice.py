@@ -30,7 +30,7 @@ def concrete(advice: str, objective: ObjectiveSettings, model: ModelSettings) ->
 def _clause(clause: str, objective: ObjectiveSettings, model: ModelSettings) -> str:
     beta, bits = objective.max_beta, objective.free_bits
     if clause == "lower --max-beta":
-        return f"--max-beta {beta / 2:g}" if beta else ""
+        return f"--max-beta {min(beta / 2, _usual_beta(objective)):g}" if beta else ""
     if clause.startswith("a higher --max-beta"):
         return clause.replace("a higher --max-beta", f"--max-beta {2 * beta:g}") if beta else clause
     if clause == "a longer --beta-warmup":
@@ -40,6 +40,11 @@ def _clause(clause: str, objective: ObjectiveSettings, model: ModelSettings) -> 
     if clause == f"--beta-schedule {objective.beta_schedule}":
         return ""
     return "" if clause.endswith("--bottleneck") and model.bottleneck else clause
+
+
+def _usual_beta(objective: ObjectiveSettings) -> float:
+    """The default; far above it, half of a weight is still far too much."""
+    return float(type(objective).model_fields["max_beta"].default)
 
 
 def _longer_warm_up(objective: ObjectiveSettings) -> str:

@@ -72,7 +72,13 @@ class CollapseView:
 
     def closing(self, verdicts: Sequence[Verdict]) -> list[Line]:
         """What stands under the closing table."""
-        return closing_lines(verdicts, self._objective, self._model)
+        lines = closing_lines(verdicts, self._objective, self._model)
+        for one in verdicts:
+            seen = self._told.get(("train", one.level), "warming")
+            if one.state == "warming" and seen in BAD:
+                told = f"in training batches level {one.level} was last {seen}: validate more often"
+                lines += wrapped("            ", f"{told} (--val-check-interval)")
+        return lines
 
     def _news(self, checked: Checked) -> list[Line]:
         changes = [self._change(checked.split, one) for one in checked.verdicts]

@@ -83,16 +83,40 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         output.warn("--use-dynamic-padding has no effect: batches are ragged, nothing is padded")
     if settings.loader.max_elements_per_batch and "batch_size" in settings.loader.model_fields_set:
         output.warn("--batch-size has no effect: --max-elements-per-batch fills batches")
+    _warn_of_no_watch(settings, output)
     view = TrainingView(settings, output)
     result = _fit(settings, output, resumption, team, view)
     if result is None:
         assert resumption is not None
-        steps = numbers.count(resumption.step)
-        output.result([f"Nothing to do: the run is complete at step {steps}."], {"complete": True})
+        output.result(_nothing_to_do(resumption), {"complete": True})
         return
     lines = [*closing_table(result), *view.posterior.closing(result.verdicts)]
     output.result(lines, asdict(result))
     output.next(f"setvae visualize {result.run}")
+
+
+def _warn_of_no_watch(settings: TrainSettings, output: Output) -> None:
+    monitor = settings.monitor
+    if not monitor.disable_metrics_monitoring:
+        return
+    given = {
+        "--on-collapse": monitor.on_collapse != "warn",
+        "--fast-detection": monitor.fast_detection,
+    }
+    for option in (name for name, is_given in given.items() if is_given):
+        output.warn(f"{option} has no effect: --disable-metrics-monitoring, so nobody watches")
+
+
+def _nothing_to_do(resumption: Resumption) -> list[str]:
+    from setvae_cli.training.resumption import was_stopped
+
+    steps = numbers.count(resumption.step)
+    if not was_stopped(resumption):
+        return [f"Nothing to do: the run is complete at step {steps}."]
+    return [
+        f"Nothing to do: --on-collapse stop ended the run at step {steps}.",
+        "To go on: --on-collapse warn, or another --max-beta or --free-bits.",
+    ]
 
 
 def _fit(

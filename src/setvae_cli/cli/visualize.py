@@ -61,6 +61,8 @@ def run(settings: VisualizeSettings, output: Output) -> None:
     loaded = rebuild(content.header, content.weights(), path)
     store = _store(loaded, path, settings, output)
     folder = _folder(settings, path)
+    if settings.sample_idx and not _shows_values(settings, store):
+        output.warn("--sample-idx has no effect: time series show values, so add --show-values")
     latents = _look(loaded, store, _origin(content), settings, output)
     files = _write(folder, latents, store, settings, output)
     from setvae_cli.cli.latent_table import plain, table

@@ -92,7 +92,8 @@ class Actions:
         return action
 
     def forget(self, name: str) -> None:
-        """Undo what was done to a setting: it was given anew."""
+        """Undo what was done to a setting: it was given anew, and so the run may go on."""
+        self.stops = False
         self.taken = [
             replace(each, changes={n: v for n, v in each.changes.items() if n != name})
             for each in self.taken

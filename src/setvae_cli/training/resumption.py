@@ -14,7 +14,6 @@ import numpy as np
 from setvae_cli.data.datamodule import SetDataModule
 from setvae_cli.errors import InputError
 from setvae_cli.files import sweep_orphans
-from setvae_cli.monitor.actions import Actions
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.numbers import count
 from setvae_cli.runs import metrics_log
@@ -26,7 +25,7 @@ from setvae_cli.runs.settings_file import read_settings, write_settings
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.changes import Changes, check_data, compare
-from setvae_cli.training.collapse import CollapseWatch
+from setvae_cli.training.collapse import CollapseWatch, actions_of
 from setvae_cli.training.header import lasting_settings
 from setvae_cli.training.keeper import adopt
 from setvae_cli.training.places import as_typed, check_there, from_here, is_place
@@ -176,7 +175,7 @@ def is_complete(resumption: Resumption, planned: int, patience: int) -> bool:
     ended = (
         resumption.step >= planned
         or _selection(resumption, patience).exhausted
-        or _was_stopped(resumption)
+        or was_stopped(resumption)
     )
     finals = list(resumption.run.checkpoints.glob(f"final_step={resumption.step}_*"))
     return ended and bool(finals) and _is_measured(resumption)
@@ -187,11 +186,12 @@ def _selection(resumption: Resumption, patience: int) -> Selection:
     return Selection.from_state({**states["Boundary"], "patience": patience})
 
 
-def _was_stopped(resumption: Resumption) -> bool:
+def was_stopped(resumption: Resumption) -> bool:
     """Whether a collapse ended it, and is to end it still."""
     watched = resumption.chosen.content.payload[STATE].get("watch")
-    kind = resumption.settings.monitor.on_collapse
-    return watched is not None and Actions.from_state(watched["actions"], kind).stops
+    settings = resumption.settings
+    kind = settings.monitor.on_collapse
+    return watched is not None and actions_of(watched, settings.objective, kind).stops
 
 
 def _is_measured(resumption: Resumption) -> bool:

@@ -24,7 +24,7 @@ WORST = 20
 _ALWAYS_THE_MEAN = 0.80  # sqrt(2 / pi): of a normal variable whose mean is always told
 _SIZE = (4.6, 4.6)
 _BINS = 24
-_LONGEST_NAME = 14
+_LONGEST_NAME = 18  # letters that fit beside a panel
 _LEAST_ROWS = 8  # that few bars do not drift apart
 
 
@@ -108,7 +108,7 @@ def _by_variable(errors: VariableErrors, values: Doubles, title: str, unit: str)
         places, others = np.split(worst(values), [WORST])
         y = np.arange(len(places))[::-1] + (len(others) > 0)
         axes.hlines(y, 0, values[places], color=PENS[0].colour, linewidth=4)
-        names = [f"{_short(errors.code[place])}  {count(errors.count[place])}" for place in places]
+        names = [_named(errors.code[place], count(errors.count[place])) for place in places]
         if len(others):
             axes.hlines([0], 0, np.nanmean(values[others]), color=FAINT, linewidth=4)
             y, names = np.append(y, 0), [*names, f"mean of {len(others)} others"]
@@ -148,5 +148,7 @@ def _curve(
     axes.set_ylabel(y)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+def _named(code: str, values: str) -> str:
+    """A code and how many values it has, cut to what fits."""
+    room = _LONGEST_NAME - len(values) - 2
+    return f"{code if len(code) <= room else code[: room - 1] + '…'}  {values}"
