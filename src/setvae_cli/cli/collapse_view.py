@@ -106,7 +106,7 @@ class CollapseView:
         """A picture is not worth a run: where none can be drawn, that is said once."""
         try:
             draw(checked, folder, run)
-        except Exception as error:  # noqa: BLE001 (a font, a full disk, a foreign library)
+        except (SetvaeError, OSError, ImportError, RuntimeError, ValueError) as error:
             if self._draws:
                 why = str(error) if isinstance(error, SetvaeError) else type(error).__name__
                 self._output.end_progress()
