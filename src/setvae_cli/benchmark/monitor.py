@@ -175,7 +175,7 @@ class _Parts:
     def look(self) -> tuple[int, int]:
         for batch, output in self._outputs:
             self._window.see(self._run.model, batch, output, 0)
-        self._window.end_step()
+            self._window.end_step()
         found = self._window.check()
         assert found is not None
         return 0, 0

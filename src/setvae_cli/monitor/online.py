@@ -38,6 +38,7 @@ class OnlineWindow:
         every: Steps between checks.
         everyones: Of processes that look together, each at its own batches; after each step that
             is looked at, all of them hold the same. None: this one looks alone.
+        alone: Whether it does after all: processes find one another after a window was made.
 
     Attributes:
         every: Steps between checks.
@@ -45,9 +46,15 @@ class OnlineWindow:
     """
 
     def __init__(
-        self, model: SeqSetVAE, *, free_bits: float, every: int, everyones: Everyones | None = None
+        self,
+        model: SeqSetVAE,
+        *,
+        free_bits: float,
+        every: int,
+        everyones: Everyones | None = None,
+        alone: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.every, self._everyones = every, everyones
+        self.every, self._everyones, self._alone = every, everyones, alone
         self.free_bits = free_bits
         self._new = partial(Metrics.of, model, thorough=False)
         self._metrics, self._begun = self._new(), self._new()
@@ -60,9 +67,7 @@ class OnlineWindow:
         """Look at a training batch of a step, counted from 0, if it is one of those looked at."""
         if self._seen >= self._enough or step % self._spacing:
             return
-        self._looked = True  # on all ranks alike
-        if self._seen + self._begun_sets >= self._enough:
-            return
+        self._looked = True  # on all ranks alike, and at all micro-batches of the step
         if self._begun.device != batch.values.device:  # a trainer moves a model after it is built
             self._begun = self._new()
         with torch.no_grad():
@@ -74,7 +79,7 @@ class OnlineWindow:
         if not self._looked:
             return
         self._metrics = self._metrics.on(self._begun.device)
-        if self._everyones is None:
+        if self._everyones is None or self._alone():
             self._metrics.merge(self._begun)
             self._seen += self._begun_sets
         else:

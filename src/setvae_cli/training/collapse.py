@@ -55,7 +55,8 @@ class CollapseWatch:
             model,
             free_bits=self.objective.free_bits,
             every=monitor.looks_every(planned),
-            everyones=ranks.everyones if ranks.count() > 1 else None,
+            everyones=ranks.everyones,
+            alone=lambda: ranks.count() == 1,
         )
         looks = monitor.monitor_window
         self._judges = {"val": Judge(looks), "train": Judge(looks)}
