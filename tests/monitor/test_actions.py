@@ -74,3 +74,12 @@ def test_free_bits_double_up_to_a_limit() -> None:
 
 def test_a_healthy_run_is_asked_nothing() -> None:
     assert asked("stop", [GOOD] * 20)[0] == []
+
+
+def test_a_run_that_was_stopped_goes_on_when_its_objective_is_given_anew() -> None:
+    _, actions = asked("stop", [DEAD] * 3)
+    assert actions.stops
+    assert not Actions.from_state(actions.state(), "warn").stops
+    actions.forget("max_beta")
+    assert not actions.stops
+    assert not Actions.from_state(actions.state(), "stop").stops

@@ -281,6 +281,7 @@ def test_a_log_that_goes_away_leaves_what_was_read_and_a_note(tmp_path: Path) ->
     look = run.look_whole()
     assert look.course.step == 50
     assert look.notes == ("metrics.jsonl cannot be read now: no such file or directory",)
+    assert (look.state.word, look.seconds_left) == ("unclear", None)
 
 
 def test_what_is_damaged_in_the_middle_is_noted(tmp_path: Path) -> None:

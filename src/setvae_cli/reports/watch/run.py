@@ -11,7 +11,7 @@ from pathlib import Path
 from setvae_cli import numbers
 from setvae_cli.errors import InputError
 from setvae_cli.reports.watch.course import Course
-from setvae_cli.reports.watch.state import Evidence, State, tell
+from setvae_cli.reports.watch.state import Evidence, State, out_of_reach, tell
 from setvae_cli.reports.watch.tail import Appended, Tail
 from setvae_cli.runs.folder import Mark, RunFolder
 
@@ -73,6 +73,8 @@ class WatchedRun:
         read = self._read
         assert read is not None
         state = tell(self._evidence(read))
+        if trouble and not state.ended:
+            state = out_of_reach(state)
         return Look(
             name=self._name,
             course=self._course,

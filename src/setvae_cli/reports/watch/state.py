@@ -90,6 +90,12 @@ def tell(known: Evidence) -> State:
     return State("running", f"running, last record{when}", age, clock)
 
 
+def out_of_reach(state: State) -> State:
+    """What can be said when the log that showed a state cannot be read any more."""
+    when = "" if state.age is None else f"; its last record was written {ago(state.age)} ago"
+    return State("unclear", f"whether it runs cannot be told: its log is gone{when}", state.age)
+
+
 def _age(known: Evidence) -> tuple[float | None, str]:
     """Seconds since the last record, and what is wrong with a clock."""
     if known.changed < -SKEW_SECONDS:
