@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from setvae_cli.data.portion import Portion
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header, save
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.manifest import describe_run, write_manifest
@@ -39,7 +40,8 @@ def model_for(
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.normal_(0, 0.2)
-    header = build_header(settings, store, store.vocabulary, predicted, planned_steps=100)
+    portion = Portion({}, store.vocabulary, store.shape)
+    header = build_header(settings, store, portion, predicted, planned_steps=100)
     header = Header.model_validate(header.model_dump() | {"next_epoch": 1, "next_batch": 0})
     return LoadedModel(model.eval(), settings, store.vocabulary, header)
 

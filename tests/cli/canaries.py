@@ -119,8 +119,9 @@ def leaks(folder: Path, inputs: set[Path]) -> list[str]:
 
 
 def is_product(path: Path) -> bool:
-    """Whether a file is of a store, named or in the cache: these may hold ids and values."""
-    return "store" in path.parts[:-1] or ".cache" in path.parts[:-2]
+    """Whether a file may hold ids and values: of a store, named or in the cache, or embeddings."""
+    in_a_store = "store" in path.parts[:-1] or ".cache" in path.parts[:-2]
+    return in_a_store or path.name == "embeddings.parquet"
 
 
 def tensor_hits(content: bytes) -> list[str]:

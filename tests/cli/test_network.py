@@ -58,6 +58,9 @@ SESSION: dict[str, list[list[str]]] = {
         ["precompute", "store", "--verify", "--quiet"],
     ],
     "train": [["train", "--data", "store", *ONE_STEP, "--num-workers", "1", "--quiet"]],
+    "finetune": [
+        ["finetune", RUN, "--max-steps", "2", "--no-compare", "--name", "tuned", "--quiet"],
+    ],
     "resume": [["resume", RUN, "--max-steps", "3", "--max-epochs", "3", "--quiet"]],
     "benchmark-loader": [
         ["benchmark-loader", "--data", "store", *SMALL, "--num-batches", "3"],
@@ -65,6 +68,8 @@ SESSION: dict[str, list[list[str]]] = {
     "export": [["export", RUN, "--quiet"]],
     "analyze-curves": [["analyze-curves", RUN, "--quiet"]],
     "visualize": [["visualize", RUN, "--quiet"]],
+    "evaluate": [["evaluate", RUN, "--resamples", "20", "--quiet"]],
+    "embed": [["embed", RUN, "--quiet"]],
     "watch": [["watch", RUN, "--once"], ["watch", "outputs", "--json"]],
     "doctor": [["doctor"], ["doctor", "store"], ["doctor", RUN], ["doctor", "model.safetensors"]],
 }  # fmt: skip

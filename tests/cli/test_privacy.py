@@ -99,6 +99,10 @@ def test_a_whole_session_says_and_keeps_nothing_of_a_patient(watched: Watched) -
 
 
 LATER: dict[str, list[list[str]]] = {
+    "finetune": [
+        [RUN, "--max-steps", "2", "--no-compare", "--name", "tuned", "--verbose"],
+        ["outputs/tuned/version_0", "--max-steps", "2", "--no-compare", "--freeze", "all", "--json"],
+    ],
     "resume": [
         [RUN, "--max-epochs", "3", "--verbose"],
         ["outputs/seqsetvae/version_1", "--max-epochs", "3", "--json"],
@@ -113,6 +117,15 @@ LATER: dict[str, list[list[str]]] = {
         [RUN, "--method", "pca", "--verbose"],
         ["outputs/seqsetvae/version_1", "--method", "pca", "--split", "train", "--json"],
         ["outputs/seqsetvae/version_2", "--method", "pca", "--sample-idx", "0,1,2"],
+    ],
+    "evaluate": [
+        [RUN, "--verbose"],
+        ["outputs/seqsetvae/version_1", "--split", "all", "--threshold", "0.3", "--json"],
+        ["outputs/seqsetvae/version_2", "--split", "all", "--by", "note"],
+    ],
+    "embed": [
+        [RUN, "--verbose", "--with-labels"],
+        ["outputs/seqsetvae/version_1", "--split", "test", "--pool", "mean", "--json"],
     ],
     "doctor": [["store"], [RUN], ["outputs/seqsetvae/version_1", "--json"]],
 }  # fmt: skip

@@ -85,10 +85,11 @@ def test_a_large_kl_is_never_called_health() -> None:
     assert (found.state, "a KL shows no health" in found.finding) == ("unknown", True)
 
 
-@pytest.mark.parametrize("tag", ["val_recon", "val_pred"])
+@pytest.mark.parametrize("tag", ["val_recon", "val_pred", "val_forecast"])
 def test_validation_that_rises_while_training_falls_is_over_fitting(tag: str) -> None:
     rising = np.concatenate([np.linspace(10, 5, 8), np.linspace(5.2, 8, 12)])
-    values = HEALTHY | {tag: rising, "train_pred_step": FALLING}
+    training = {f"train_{word}_step": FALLING for word in ("pred", "forecast")}
+    values = HEALTHY | {tag: rising} | training
     found = said(curves(**values), "over-fitting")
     assert (found.state, "rose from 5 at step 800" in found.finding) == ("found", True)
 

@@ -33,13 +33,17 @@ def _alike(record: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does_with_the_same_global_batch(store, tmp_path) -> None:
-    given = {**SMALL, **EXACT, "batch_size": "8", "output_dir": str(tmp_path / "one/outputs")}
+@pytest.mark.parametrize("objective", ["joint", "forecast", "joint+forecast"])
+def test_two_processes_train_as_one_does_with_the_same_global_batch(
+    store, tmp_path, objective
+) -> None:
+    exact = {**EXACT, "objective": objective}
+    given = {**SMALL, **exact, "batch_size": "8", "output_dir": str(tmp_path / "one/outputs")}
     fit(merge(TrainSettings, options=given, environment={}, config=None).settings, store, ignore)
     one, two = tmp_path / "one", tmp_path / "two"
     two.mkdir()
     words = [
-        word for name, value in EXACT.items() for word in (f"--{name}".replace("_", "-"), value)
+        word for name, value in exact.items() for word in (f"--{name}".replace("_", "-"), value)
     ]
     ended = train(store, *words, "--batch-size", "4", *TWO, folder=two)  # of 21, 10, 10 subjects
     assert (ended.code, ended.left) == (0, ()), ended

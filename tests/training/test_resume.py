@@ -14,6 +14,8 @@ OPTIONS = {
     "without averaging": {"weight_averaging": 0.0},
     "often saved": {"save_every_minutes": 1e-9},
     "two workers": {"num_workers": 2},
+    "a forecast": {"objective": "forecast", "input_dropout": 0.3},
+    "all but slices": {"objective": "joint+forecast", "forecast_cut_share": 0.5},
 }
 
 
@@ -23,6 +25,7 @@ def _often(monkeypatch):
 
 
 SLOW = ("often validated", "accumulated", "under a budget", "without averaging", "often saved")
+SLOW += ("a forecast", "all but slices")
 CASES = [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in OPTIONS]
 
 

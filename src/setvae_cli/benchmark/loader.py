@@ -33,7 +33,7 @@ from setvae_cli.errors import SettingsError
 from setvae_cli.settings.command import BenchmarkLoaderSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.machine import resolve
-from setvae_cli.training.tasks import describe_data, predicted_tasks
+from setvae_cli.training.tasks import describe_data, tasks_of
 
 MOST_WORKERS = 8  # tried by default
 KEPT = 0.05  # share of the shards that may stay in the page cache of a cold pass unsaid
@@ -104,12 +104,12 @@ def benchmark_loader(
             mend="measure with --cache warm",
         )
     machine = resolve(settings.run, settings.model.dim)
-    tasks = predicted_tasks(store, settings.objective.pred_weight)
+    tasks = tasks_of(settings.objective, store, store.split("train"))
     configurations = tried(settings, usable_cores=len(os.sched_getaffinity(0)))
     bench = Bench(settings, store, tasks, machine)
     sink(
         BenchmarkStarted(
-            data=describe_data(store, tasks),
+            data=describe_data(store, tasks, reads_labels=settings.objective.has("joint")),
             machine=f"{len(os.sched_getaffinity(0))} cores, {machine.name}",
             passes=_describe(settings, configurations),
             model=bench.model if settings.measure.with_model else None,

@@ -29,7 +29,7 @@ from setvae_cli.runs.model import build_untrained
 from setvae_cli.settings.command import BenchmarkLoaderSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.machine import Machine
-from setvae_cli.training.tasks import Tasks
+from setvae_cli.training.tasks import Tasks, cuts_of, slicing_of
 
 STEP_BATCHES, STEP_SECONDS = 5, 5.0  # a pass of steps ends with whichever comes first
 WARM_UP_BATCHES = 2
@@ -161,6 +161,8 @@ class Bench:
             seed=settings.run.seed,
             hide_rate=settings.model.input_dropout,
             plan_sets=self._plan_sets,
+            cuts=cuts_of(settings.objective, store, store.shape.time_scale),
+            slicing=slicing_of(settings.objective, settings.loader),
         )
         return data.train_dataloader()
 

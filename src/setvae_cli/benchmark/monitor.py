@@ -25,6 +25,7 @@ from setvae_cli.benchmark.clock import Version, interleave, timed
 from setvae_cli.benchmark.program import Parser, catch_signals, count, guard
 from setvae_cli.benchmark.step import TrainingStep
 from setvae_cli.data.batch import SetBatch
+from setvae_cli.encoders.classifier import vae_of
 from setvae_cli.evaluation.sweep import Sweep
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.monitor.metrics import Metrics
@@ -149,7 +150,7 @@ class _Parts:
     def __init__(self, run: Prepared) -> None:
         self._run = run
         settings, accumulation = run.settings, run.settings.loader.gradient_accumulation_steps
-        model = run.model.to(run.machine.device)
+        self._model = model = vae_of(run.model).to(run.machine.device)
         sets = run.header.sets_per_subject
         self._step = TrainingStep(
             model, settings, classes=run.header.classes, sets_per_subject=sets, machine=run.machine
@@ -174,7 +175,7 @@ class _Parts:
 
     def look(self) -> tuple[int, int]:
         for batch, output in self._outputs:
-            self._window.see(self._run.model, batch, output, 0)
+            self._window.see(self._model, batch, output, 0)
             self._window.end_step()
         found = self._window.check()
         assert found is not None
@@ -186,13 +187,13 @@ class _Parts:
 
     def measured(self) -> tuple[int, int]:
         share = min(1.0, EXCHANGED_SUBJECTS / len(self._run.data.validation))
-        metrics = Metrics.of(self._run.model, exchanged=share)
+        metrics = Metrics.of(self._model, exchanged=share)
         self._sweep(metrics)
         self.found = metrics.result()
         return 0, 0
 
     def _sweep(self, metrics: Metrics | None) -> None:
-        model = self._run.model.eval()
+        model = self._model.eval()
         sweep = Sweep(model, self._run.settings.objective, self._run.header.classes, metrics)
         with torch.no_grad(), self._run.machine.autocast():
             for batch in self._validation:

@@ -17,11 +17,14 @@ ABOUT = "Set variational autoencoders for irregular clinical data."
 COMMANDS = {
     "precompute": "Prepare raw events once, as a store that every command reads.",
     "train": "Train on a store, on raw events, or on the built-in cohort.",
+    "finetune": "Make a trained encoder a classifier of labels.",
     "resume": "Go on with a run from its newest good checkpoint.",
     "benchmark-loader": "Time the training loader: how many workers suit this data.",
     "watch": "Watch a run, or all runs below a folder, in the terminal.",
     "analyze-curves": "Draw and judge the curves of runs, and of TensorBoard logs.",
     "visualize": "Draw the latents of a trained model, and judge them.",
+    "evaluate": "Measure the predictions of a trained model, in all and by group.",
+    "embed": "Write a vector a subject, in a table that joins by subject id.",
     "export": "Write a trained model to one file for sharing.",
     "doctor": "Check this machine, or a store, a run, a checkpoint.",
 }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from setvae_cli import numbers
-from setvae_cli.cli import options
+from setvae_cli.cli import comparing, options
+from setvae_cli.cli.comparing import is_comparison
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.processes import follows, resumed_devices
 from setvae_cli.cli.slurm import requeued_when_asked
@@ -66,6 +67,9 @@ def latest_run(settings: TrainSettings, output: Output) -> Path:
 
 def go_on(path: Path, settings: TrainSettings, output: Output) -> None:
     """Resume the run that a path names, with what is given in place of its own settings."""
+    if is_comparison(path):
+        comparing.go_on(path, _replacing(settings), output)
+        return
     with requeued_when_asked(settings.run.requeue, output):
         from setvae_cli.training.resumption import prepare
 

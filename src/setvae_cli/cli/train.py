@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.collapse_view import CollapseView
-from setvae_cli.cli.output import Output
+from setvae_cli.cli.output import Line, Output
 from setvae_cli.cli.processes import counted_devices, follows, team_of
 from setvae_cli.cli.slurm import requeued_when_asked
 from setvae_cli.errors import SettingsError, placed
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 
 if TYPE_CHECKING:
     from setvae_cli.evaluation.measures import LevelPosterior, Metric
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from setvae_cli.training.team import Team
 
 SHOWN = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy"}
+LOSS_UNITS = {
+    "forecast": "nats a subject",
+    "masked": "nats a hidden value",
+    "coles": "a slice",
+    "recon": "nats a set",
+    "kl": "nats a set",
+}
 UNJUDGED = {"": "not watched", "warming": "not judged"}
 LEFT_WIDTH = 32
 
@@ -39,19 +46,10 @@ def run(settings: TrainSettings, output: Output) -> None:
 
     Every option can also stand in a YAML file (--config) or in the environment, as
     SETVAE_BATCH_SIZE for --batch-size. An option wins over the environment, the environment over
-    the file, the file over the preset.
+    the file, the file over the preset, and all of them over what --objective forecast brings
+    (--print-config shows it).
     """
-    if settings.resume == "auto" and settings.resume_from_checkpoint:
-        what = "is given together with --resume auto"
-        raise SettingsError(what, where="--resume-from-checkpoint", mend="keep one of them")
-    resumes = settings.resume == "auto" or settings.resume_from_checkpoint is not None
-    if follows(settings, output, resumes=resumes):
-        return
-    started = settings.resume_from_checkpoint or _started(settings)
-    if started:
-        from setvae_cli.cli.resume import go_on
-
-        go_on(started, settings, output)
+    if went_on(settings, output):
         return
     with requeued_when_asked(settings.run.requeue, output):
         if settings.data is None:
@@ -62,6 +60,26 @@ def run(settings: TrainSettings, output: Output) -> None:
             output.say("Your own data: setvae precompute --help")
             output.say()
         train(settings, output)
+
+
+def went_on(settings: TrainSettings, output: Output) -> bool:
+    """Whether nothing is left to begin: a run was gone on with, or another process leads.
+
+    Raises:
+        SettingsError: Both ways of going on are asked for.
+    """
+    if settings.resume == "auto" and settings.resume_from_checkpoint:
+        what = "is given together with --resume auto"
+        raise SettingsError(what, where="--resume-from-checkpoint", mend="keep one of them")
+    resumes = settings.resume == "auto" or settings.resume_from_checkpoint is not None
+    if follows(settings, output, resumes=resumes):
+        return True
+    started = settings.resume_from_checkpoint or _started(settings)
+    if started:
+        from setvae_cli.cli.resume import go_on
+
+        go_on(started, settings, output)
+    return bool(started)
 
 
 def _started(settings: TrainSettings) -> Path | None:
@@ -88,23 +106,42 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
     result = _fit(settings, output, resumption, team, view)
     if result is None:
         assert resumption is not None
-        output.result(_nothing_to_do(resumption), {"complete": True})
+        lines: list[Line] = [*_nothing_to_do(resumption)]
+        _conclude(settings, resumption.run.path, lines, {"complete": True}, output)
         return
     lines = [*closing_table(result), *view.posterior.closing(result.verdicts)]
-    output.result(lines, asdict(result))
-    output.next(f"setvae visualize {result.run}")
+    _conclude(settings, Path(result.run), lines, asdict(result), output)
+    output.next(f"setvae {'finetune' if result.losses else 'visualize'} {result.run}")
+
+
+def _conclude(
+    settings: TrainSettings, run: Path, lines: list[Line], data: dict[str, Any], output: Output
+) -> None:
+    """Show the result; behind fine-tuning what else could be used is measured beside it."""
+    if isinstance(settings, FinetuneSettings) and settings.comparison.compare:
+        from setvae_cli.cli.comparing import beside
+
+        beside(settings, run, lines, data, output)
+    else:
+        output.result(lines, data)
 
 
 def _warn_of_no_watch(settings: TrainSettings, output: Output) -> None:
-    monitor = settings.monitor
-    if not monitor.disable_metrics_monitoring:
+    monitor, objective = settings.monitor, settings.objective
+    unwatched = not objective.has("elbo")
+    if unwatched:
+        tuned = isinstance(settings, FinetuneSettings)
+        why = "the loss" if tuned else f"--objective {objective.objective}"
+        output.say(f"The posterior is not watched: {why} has no KL.")
+    if not unwatched and not monitor.disable_metrics_monitoring:
         return
+    why = "no elbo" if unwatched else "--disable-metrics-monitoring"
     given = {
         "--on-collapse": monitor.on_collapse != "warn",
         "--fast-detection": monitor.fast_detection,
     }
     for option in (name for name, is_given in given.items() if is_given):
-        output.warn(f"{option} has no effect: --disable-metrics-monitoring, so nobody watches")
+        output.warn(f"{option} has no effect: {why}, so nobody watches")
 
 
 def _nothing_to_do(resumption: Resumption) -> list[str]:
@@ -221,13 +258,23 @@ def closing_table(result: Result) -> list[str]:
     """Metrics on the left, the posterior on the right, the checkpoint below both."""
     several = len({metric.task for metric in result.metrics}) > 1
     keys = [_metric_key(metric, result.split, several) for metric in result.metrics]
-    pad = max(map(len, ["accuracy  ", *keys])) + 2
+    losses = _losses(result)
+    pad = max(map(len, ["accuracy  ", *keys, *(name for name, _ in losses)])) + 2
     values = map(_metric_value, result.metrics)
     left = ["Result", *(f"{key:<{pad}}{value}" for key, value in zip(keys, values, strict=True))]
-    right = ["Posterior", *_posterior_lines(result.posterior)]
+    left += [f"{name:<{pad}}{told}" for name, told in losses]
+    right = ["Posterior", *_posterior_lines(result.posterior)] if result.posterior else []
     width = max(LEFT_WIDTH, *(len(line) + 2 for line in left))
     lines = [f"{a:<{width}}{b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
-    return [*lines, f"{'best':<{pad}}{result.best}"]
+    unread = ["no label was read"] if result.losses else []
+    return [*lines, *unread, f"{'best':<{pad}}{result.best}"]
+
+
+def _losses(result: Result) -> list[tuple[str, str]]:
+    return [
+        (f"{result.split} {name}", f"{value:.3f} {LOSS_UNITS.get(name, '')}".rstrip())
+        for name, value in result.losses.items()
+    ]
 
 
 def _metric_key(metric: Metric, split: str, several: bool) -> str:

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import store_to_train_on
 from setvae_cli.errors import InputError
-from setvae_cli.settings.command import TrainSettings, VisualizeSettings
+from setvae_cli.settings.command import (
+    EmbedSettings,
+    EvaluateSettings,
+    TrainSettings,
+    VisualizeSettings,
+)
 
 if TYPE_CHECKING:
     from setvae_cli.runs.folder import RunFolder
     from setvae_cli.runs.model import LoadedModel
     from setvae_cli.store.reader import Store
 
+Reading = VisualizeSettings | EvaluateSettings | EmbedSettings
 RAW = ("source", "store")  # sections that say how raw input becomes a store
 
 
-def store_for(
-    loaded: LoadedModel, path: Path, settings: VisualizeSettings, output: Output
-) -> Store:
+def store_for(loaded: LoadedModel, path: Path, settings: Reading, output: Output) -> Store:
     """The store that `--data` names, or that the model's run was trained on.
 
     Where its content is another one, that is said and not refused.
@@ -36,7 +40,8 @@ def store_for(
     """
     from setvae_cli.runs.folder import RunFolder
 
-    flat = _named(loaded, settings) if settings.data else _own(loaded, path, RunFolder.of(path))
+    run = RunFolder.of(path)
+    flat = _named(loaded, settings) if settings.data else _own(loaded.settings, path, run)
     flat |= {**_raw_options(settings), "device": settings.device}
     flat |= {"group_readable": settings.group_readable}
     store = store_to_train_on(TrainSettings.from_flat(flat), output)
@@ -44,7 +49,7 @@ def store_for(
     return store
 
 
-def _named(loaded: LoadedModel, settings: VisualizeSettings) -> dict[str, Any]:
+def _named(loaded: LoadedModel, settings: Reading) -> dict[str, Any]:
     """A store as it is; raw input is prepared as that of the run was, where it had any."""
     from setvae_cli.store.cache import is_store
 
@@ -52,11 +57,37 @@ def _named(loaded: LoadedModel, settings: VisualizeSettings) -> dict[str, Any]:
     if is_store(Path(settings.data or "")):
         return flat
     fields, saved = TrainSettings.fields(), loaded.settings.to_flat()
-    usual = {name: value for name, value in saved.items() if fields[name].section in RAW}
+    usual = {n: v for n, v in saved.items() if n in fields and fields[n].section in RAW}
     return {**usual, **flat, "source": "auto"}
 
 
-def _own(loaded: LoadedModel, path: Path, run: RunFolder | None) -> dict[str, Any]:
+def data_of(saved: TrainSettings, path: Path, named: str | None) -> dict[str, Any]:
+    """Flat settings of the data that a run was trained on, or of others prepared as these.
+
+    Args:
+        saved: Settings of the run.
+        path: Its checkpoint.
+        named: Behind `--data`; None: the run's own.
+
+    Raises:
+        InputError: The data are not known, or not there any more.
+    """
+    from setvae_cli.runs.folder import RunFolder
+    from setvae_cli.store.cache import is_store
+
+    fields = TrainSettings.fields()
+    if named is not None and is_store(Path(named)):
+        return {"data": named}
+    if named is None:
+        flat = _own(saved, path, RunFolder.of(path))
+    else:
+        flat = {**saved.to_flat(), "data": named, "source": "auto"}
+    return {n: v for n, v in flat.items() if n in fields and fields[n].section in RAW} | {
+        "data": flat.get("data")
+    }
+
+
+def _own(settings: TrainSettings, path: Path, run: RunFolder | None) -> dict[str, Any]:
     """What the run was trained on, as its folder says."""
     from setvae_cli.runs.settings_file import read_settings
     from setvae_cli.training.places import check_there, from_here, is_place
@@ -68,12 +99,12 @@ def _own(loaded: LoadedModel, path: Path, run: RunFolder | None) -> dict[str, An
     typed = {name: value for name, value in written.items() if name in fields and is_place(name)}
     places = from_here(run, typed)
     check_there(places.get("data"))
-    saved = loaded.settings.to_flat()
-    usual = {name: value for name, value in saved.items() if fields[name].section in RAW}
+    saved = settings.to_flat()
+    usual = {n: v for n, v in saved.items() if n in fields and fields[n].section in RAW}
     return {**usual, **places}
 
 
-def _raw_options(settings: VisualizeSettings) -> dict[str, Any]:
+def _raw_options(settings: Reading) -> dict[str, Any]:
     """Options for raw input that were given."""
     flat = settings.to_flat()
     return {

@@ -59,6 +59,11 @@ def run(settings: VisualizeSettings, output: Output) -> None:
 
     require(settings.method)
     loaded = rebuild(content.header, content.weights(), path)
+    if not loaded.settings.objective.has("elbo"):
+        output.warn(
+            "the model was trained without elbo: its decoder and prior are untrained, and what is "
+            "said of them means nothing"
+        )
     store = _store(loaded, path, settings, output)
     folder = _folder(settings, path)
     if settings.sample_idx and not _shows_values(settings, store):

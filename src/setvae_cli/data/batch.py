@@ -20,6 +20,8 @@ from jaxtyping import Bool, Float, Int, Int32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from setvae_cli.data.padded import PaddedBatch, pad
+
 MOST_ROWS = 32_768
 
 
@@ -28,7 +30,7 @@ def _map_tensors(value: Any, function: Any) -> Any:
         return function(value)
     if isinstance(value, tuple):
         return tuple(_map_tensors(item, function) for item in value)
-    if isinstance(value, Bucket | Rectangles | Plan):
+    if isinstance(value, Bucket | Rectangles | Plan | Targets | SetBatch):
         changed = {f.name: _map_tensors(getattr(value, f.name), function) for f in fields(value)}
         return replace(value, **changed)
     return value
@@ -102,6 +104,7 @@ class Plan(_PickledAsArrays):
 
     Attributes:
         subjects, sets, elements: Sizes of the batch.
+        longest: Elements of the subject that has most.
         element_set: The set of each element.
         set_subject: The subject (place in this batch) of each set.
         set_start: Packed position of the first element of each set.
@@ -113,11 +116,14 @@ class Plan(_PickledAsArrays):
             the noise that the subject sees, on any number of ranks.
         step_subjects: Subjects of the whole optimizer step, over ranks and micro-batches.
         step_labelled: Labelled subjects of the whole optimizer step, one number a task.
+        slices: Slices of each subject, which stand side by side as if they were subjects; 0: the
+            batch holds subjects.
     """
 
     subjects: int
     sets: int
     elements: int
+    longest: int
     element_set: Int64[Tensor, "elements"]
     set_subject: Int64[Tensor, "sets"]
     set_start: Int64[Tensor, "sets"]
@@ -129,6 +135,37 @@ class Plan(_PickledAsArrays):
     places: Int64[Tensor, "subjects"]
     step_subjects: int
     step_labelled: tuple[int, ...]
+    slices: int = 0
+
+
+@dataclass(frozen=True)
+class Targets(_PickledAsArrays):
+    """What views are to say without labels: what follows them, and what was hidden of them.
+
+    A pair is a code that occurs behind the cut of a subject, within the horizon.
+
+    Attributes:
+        forecast: True for subjects of which something follows.
+        pair_subject, pair_code: Subject (place in this batch) and code of each pair.
+        statistics: Mean, smallest and largest Gaussianised value of the pair; 0 without values.
+        valued: Whether the pair has values.
+        hidden_set, hidden_code: Set that a hidden value was taken from, and its code.
+        hidden_value: That value, Gaussianised.
+    """
+
+    forecast: Bool[Tensor, "subjects"]
+    pair_subject: Int64[Tensor, "pairs"]
+    pair_code: Int64[Tensor, "pairs"]
+    statistics: Float[Tensor, "pairs 3"]
+    valued: Bool[Tensor, "pairs"]
+    hidden_set: Int64[Tensor, "hidden"]
+    hidden_code: Int64[Tensor, "hidden"]
+    hidden_value: Float[Tensor, "hidden"]
+
+    def double(self) -> Targets:
+        """The same in float64."""
+        statistics, hidden = self.statistics.double(), self.hidden_value.double()
+        return replace(self, statistics=statistics, hidden_value=hidden)
 
 
 @dataclass(frozen=True)
@@ -145,8 +182,10 @@ class SetBatch(_PickledAsArrays):
         sets_per_subject: In time order, at least 1.
         rows: Row numbers in rows.parquet: the only identity that travels.
         labels: Class numbers; -1 where missing.
-        label_mask: True where there is a label.
+        label_mask: True where there is a label; a view of a part of a subject has none.
         plan: Rectangles and identity, made in the loader.
+        targets: What views are to say of what is not in them; None: subjects are whole.
+        slices: Slices of the same subjects, a batch of their own; None: none are wanted.
     """
 
     keys: Int32[Tensor, "elements"] | Int32[Tensor, "elements 3"]
@@ -159,6 +198,8 @@ class SetBatch(_PickledAsArrays):
     labels: Int[Tensor, "subjects tasks"]
     label_mask: Bool[Tensor, "subjects tasks"]
     plan: Plan
+    targets: Targets | None = None
+    slices: SetBatch | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> SetBatch:
         """Move every tensor, as `Tensor.to(device, non_blocking=...)` does; dtypes stay."""
@@ -166,7 +207,14 @@ class SetBatch(_PickledAsArrays):
 
     def double(self) -> SetBatch:
         """The same batch with values and positions in float64."""
-        return replace(self, values=self.values.double(), positions=self.positions.double())
+        targets = None if self.targets is None else self.targets.double()
+        values, positions = self.values.double(), self.positions.double()
+        slices = None if self.slices is None else self.slices.double()
+        return replace(self, values=values, positions=positions, targets=targets, slices=slices)
+
+    def to_padded(self) -> PaddedBatch:
+        """Events side by side, [subjects, elements], for encoders that know no sets."""
+        return pad(self)
 
     def pin_memory(self) -> SetBatch:
         """Copy every tensor to page-locked memory."""
@@ -204,6 +252,7 @@ def make_plan(
         subjects=subjects,
         sets=sets,
         elements=len(element_set),
+        longest=int(np.add.reduceat(of_set, of_subject.cumsum() - of_subject).max()),
         element_set=torch.from_numpy(element_set),
         set_subject=torch.from_numpy(np.arange(subjects).repeat(of_subject)),
         set_start=torch.from_numpy(of_set.cumsum() - of_set),

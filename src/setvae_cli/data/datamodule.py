@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,6 +20,8 @@ from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.gather import Truncate
 from setvae_cli.data.sampler import EpochSampler, check_ranks
 from setvae_cli.data.signals import follow_parent, signals_wait
+from setvae_cli.data.slices import SliceRule
+from setvae_cli.data.views import Cuts
 from setvae_cli.errors import InputError
 from setvae_cli.settings.run import LoaderSettings
 from setvae_cli.store.format import SPLITS
@@ -133,6 +136,8 @@ class SetDataModule(pl.LightningDataModule):
 
     Attributes:
         train, validation, test: The datasets.
+        views: Validation and test cut for a forecast, the same way each time; empty without.
+        slices: Validation and test as slices, the same ones each time; empty without.
     """
 
     def __init__(
@@ -149,6 +154,8 @@ class SetDataModule(pl.LightningDataModule):
         splits: Mapping[str, NDArray[np.int64]] | None = None,
         rank: int = 0,
         world: int = 1,
+        cuts: Cuts | None = None,
+        slicing: SliceRule | None = None,
     ) -> None:
         """Args:
         store: Where the events are.
@@ -161,6 +168,8 @@ class SetDataModule(pl.LightningDataModule):
         limit_val_batches: Share of the validation split: the same subset always.
         splits: Row numbers of other splits than the store's (of a fold).
         rank, world: This process, and how many there are.
+        cuts: Where subjects are cut, for a forecast; None: they are seen whole.
+        slicing: How subjects are sliced, for a contrastive loss; None: they are not.
 
         Raises:
             InputError: Training or validation is empty, or training has one class only.
@@ -173,7 +182,7 @@ class SetDataModule(pl.LightningDataModule):
                 raise InputError(f"the {name} split is empty", where=str(store.path))
             check_ranks(len(rows[name]), world, f" of the {name} split")
 
-        def dataset(name: str, hide: float) -> SetDataset:
+        def dataset(name: str, hide: float, cuts: Cuts | None) -> SetDataset:
             return SetDataset(
                 store,
                 vocabulary,
@@ -184,15 +193,26 @@ class SetDataModule(pl.LightningDataModule):
                 seed=seed,
                 hide_rate=hide,
                 plan_sets=plan_sets,
+                cuts=cuts,
+                slicing=slicing if name == "train" else None,
             )
 
         truncate = settings.truncate
         still: Truncate = "latest" if truncate == "random" else truncate  # evaluation draws nothing
         self.train, self.validation, self.test = (
-            dataset(name, hide_rate if name == "train" else 0.0) for name in SPLITS
+            dataset(name, *((hide_rate, cuts) if name == "train" else (0.0, None)))
+            for name in SPLITS
         )
+        self.views: dict[str, SetDataset] = {}
+        self.slices: dict[str, SetDataset] = {}
+        still_ones = {"validation": self.validation, "test": self.test}
+        if cuts is not None:
+            self.views = {name: one.fixed_views(self.train) for name, one in still_ones.items()}
+        if slicing is not None:
+            self.slices = {name: one.fixed_slices(self.train) for name, one in still_ones.items()}
         check_classes(self.train.labels, self.validation.labels, tasks)
         self._loaders: list[EpochLoader] = []
+        self._still_loaders: dict[str, EpochLoader] = {}
         self._settings, self._seed, self._ranks = settings, seed, (rank, world)
         self._say_what_batches_are()
 
@@ -214,6 +234,29 @@ class SetDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> EpochLoader:
         """Batches in the order of the rows, all of them on every rank that asks."""
         return self._loader(self.test, shuffle=False, ranks=(0, 1))
+
+    def evaluated(self, name: Literal["validation", "test"], *, whole: bool) -> Iterator[SetBatch]:
+        """Batches of a pass over validation (of this rank) or test (all of it).
+
+        Args:
+            name: Of the split.
+            whole: Whether whole subjects are wanted; behind them come views, if there are cuts, and
+                slices, if there are any.
+        """
+        if whole:
+            yield from self.val_dataloader() if name == "validation" else self.test_dataloader()
+        if name in self.views:
+            yield from self._still_loader(name, "views", self.views[name])
+        if name in self.slices:
+            yield from self._still_loader(name, "slices", self.slices[name])
+
+    def _still_loader(self, name: str, what: str, dataset: SetDataset) -> EpochLoader:
+        key = f"{what} of {name}"
+        if key not in self._still_loaders:
+            ranks = (0, 1) if name == "test" else None
+            self._still_loaders[key] = self._loader(dataset, shuffle=False, ranks=ranks)
+        self._still_loaders[key].load_state_dict({"epoch": 0, "position": 0})
+        return self._still_loaders[key]
 
     @cached_property
     def _train_loader(self) -> EpochLoader:
@@ -277,7 +320,8 @@ class SetDataModule(pl.LightningDataModule):
         shuffle: bool,
         ranks: tuple[int, int],
     ) -> EpochSampler:
-        larger = 1 if shuffle else EVALUATED
+        # Slices are compared inside a batch, which is to be as large as those of training.
+        larger = 1 if shuffle or dataset.sliced else EVALUATED
         return EpochSampler(
             dataset.n_elements,
             dataset.labels >= 0,
@@ -289,6 +333,7 @@ class SetDataModule(pl.LightningDataModule):
             batching=settings.batching,
             rank=ranks[0],
             world=ranks[1],
+            counts=dataset.is_whole if shuffle and self.views else None,
         )
 
 

@@ -2,11 +2,16 @@
 
 request -> windows of sets (length limit) -> their elements -> unknown and hidden ones left out
         -> standardised with the model's statistics -> SetBatch with its plan
+
+With cuts a subject is a view of its sets up to a random time, and the batch has targets: what
+follows the view, and values that were hidden in it. A label belongs to the whole subject, so views
+of a part have none. With slicing a batch holds slices of subjects, or has them beside it.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -27,14 +32,17 @@ from setvae_cli.data.gather import (
 )
 from setvae_cli.data.noise import uniform_runs
 from setvae_cli.data.sampler import BatchRequest
+from setvae_cli.data.slices import SliceRule, draw_slices, sliced
 from setvae_cli.data.standardise import Standardiser
+from setvae_cli.data.targets import Gaussianiser, Hidden, make_targets
+from setvae_cli.data.views import Cuts, Views, cut_views, is_whole
 from setvae_cli.errors import InputError
 from setvae_cli.store.format import Packed
 from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
 
 LEAST_MATCHED = 0.8  # share of elements that a model must know of a foreign store
-HIDE_RATE_DRAW, HIDE_DRAW, WINDOW_DRAW = 101, 102, 103
+HIDE_RATE_DRAW, HIDE_DRAW, WINDOW_DRAW, CUT_DRAW, TIME_DRAW = 101, 102, 103, 104, 105
 
 Array = NDArray[Any]
 _log = logging.getLogger(__name__)
@@ -65,6 +73,8 @@ class SetDataset(Dataset[SetBatch]):
         seed: int = 0,
         hide_rate: float = 0.0,
         plan_sets: bool = False,
+        cuts: Cuts | None = None,
+        slicing: SliceRule | None = None,
     ) -> None:
         """Args:
         store: Where the events are.
@@ -76,6 +86,8 @@ class SetDataset(Dataset[SetBatch]):
         seed: Of truncation and hiding.
         hide_rate: Largest share of a subject's elements hidden; drawn for each, uniform from 0.
         plan_sets: Whether the plan has rectangles by set, for attention inside sets.
+        cuts: Where subjects are cut; None: they are seen whole.
+        slicing: How subjects are sliced; None: they are not.
 
         Raises:
             InputError: A task is unknown, or the model knows too few events of the store.
@@ -88,7 +100,12 @@ class SetDataset(Dataset[SetBatch]):
         self._store, self._tasks = store, tasks
         self._limit, self._truncate, self._seed = max_sequence_length, truncate, seed
         self._hide_rate, self._plan_sets = hide_rate, plan_sets
+        self._cuts, self._fixed, self._codes = cuts, False, len(vocabulary.codes)
+        self._slicing = slicing
         self._standardise = Standardiser.between(store.vocabulary, vocabulary)
+        self._gaussianise: Gaussianiser | None = None
+        if cuts is not None:
+            self._gaussianise = Gaussianiser.between(store.vocabulary, vocabulary)
         if (self._standardise.key < 0).any():
             foreign = store.vocabulary.codes != vocabulary.codes
             self._leave_out_unknown(least=LEAST_MATCHED if foreign else 0.0)
@@ -101,7 +118,7 @@ class SetDataset(Dataset[SetBatch]):
         return self.batch(request)
 
     def __getstate__(self) -> dict[str, Any]:
-        cached = ("_windows", "labels")
+        cached = ("_windows", "_all_sets", "labels")
         state = {name: value for name, value in self.__dict__.items() if name not in cached}
         chosen = np.zeros(len(self._store), dtype=bool)
         chosen[self.rows] = True
@@ -120,10 +137,18 @@ class SetDataset(Dataset[SetBatch]):
         )
 
     @property
+    def sliced(self) -> bool:
+        """Whether a batch is one of slices alone."""
+        return self._slicing is not None and not self._slicing.beside
+
+    @property
     def n_elements(self) -> NDArray[np.int64]:
         """Elements of each item after the length limit, for batches of similar length."""
         sizes = self._windows.n_elements
-        return np.asarray(sizes if self._limit is None else np.minimum(sizes, self._limit))
+        limited = np.asarray(sizes if self._limit is None else np.minimum(sizes, self._limit))
+        if self._slicing is None:
+            return limited
+        return self._slicing.elements(self._windows.n_sets, limited)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -133,13 +158,112 @@ class SetDataset(Dataset[SetBatch]):
 
     def batch(self, request: BatchRequest) -> SetBatch:
         """Gather the subjects of a request, in its order."""
-        windows = self._windows.take(request.rows)
+        if self._fixed:
+            request = replace(request, epoch=0, batch=0, places=self.rows[request.rows])
+        if self._slicing is None:
+            return self._subjects(request)
+        slices = self._slices(request, self._slicing)
+        return replace(self._subjects(request), slices=slices) if self._slicing.beside else slices
+
+    def _subjects(self, request: BatchRequest) -> SetBatch:
+        """Subjects as they are seen, whole or cut."""
+        views = self._views(request)
+        windows = self._windows.take(request.rows) if views is None else views.seen
         if self._random:
             windows = self._random_windows(windows, request)
-        packed = self._gather(windows, request.rows)
+        packed, nothing = self._gather(windows, request.rows)
+        hidden = None
+        if self._hide_rate > 0:
+            visible = self._visible(packed, request)
+            hidden = None if views is None else Hidden.of(packed, visible)
+            packed = only(packed, visible)
+        batch = self._assemble(packed, request)
+        if views is None:
+            return batch
+        return self._with_targets(batch, views.without_future(nothing), hidden)
+
+    def fixed_views(self, like: SetDataset) -> SetDataset:
+        """The same rows, all cut as another dataset of this model cuts.
+
+        What is drawn depends on the seed and the row only, so that every pass sees the same.
+        """
+        assert like._cuts is not None
+        views = SetDataset.__new__(SetDataset)
+        views.__dict__.update(self.__dict__)
+        views._cuts, views._fixed = replace(like._cuts, share=1.0), True
+        views._hide_rate, views._gaussianise = like._hide_rate, like._gaussianise
+        return views
+
+    def fixed_slices(self, like: SetDataset) -> SetDataset:
+        """The same rows as slices alone, drawn by the rule of another dataset of this model.
+
+        What is drawn depends on the seed and the row only, so that every pass sees the same.
+        """
+        assert like._slicing is not None
+        slices = SetDataset.__new__(SetDataset)
+        slices.__dict__.update(self.__dict__)
+        slices._slicing, slices._fixed = replace(like._slicing, beside=False), True
+        return slices
+
+    def is_whole(self, epoch: int, batch: int, places: Array) -> Array:
+        """Which places of a global batch hold a whole subject, whose label counts."""
+        if self._cuts is None:
+            return np.ones(len(places), dtype=np.bool_)
+        ones = np.ones_like(places)
+        chosen = uniform_runs(self._seed, epoch, batch, places, ones, draw=CUT_DRAW)
+        return is_whole(self._cuts, chosen)
+
+    def _slices(self, request: BatchRequest, rule: SliceRule) -> SetBatch:
+        """Slices of the subjects of a request, those of one side by side, without labels."""
+        windows, places = self._windows.take(request.rows), request.places
+        if self._random:
+            windows = self._random_windows(windows, request)
+        first, size = draw_slices(
+            windows.n_sets,
+            rule,
+            seed=self._seed,
+            epoch=request.epoch,
+            batch=request.batch,
+            places=places,
+        )
+        each = (places[:, None] * rule.slices + np.arange(rule.slices)).reshape(-1)
+        request = replace(request, rows=request.rows.repeat(rule.slices), places=each)
+        packed, _ = self._gather(sliced(self._store, windows, first, size), request.rows)
         if self._hide_rate > 0:
             packed = only(packed, self._visible(packed, request))
-        return self._assemble(packed, request)
+        batch = self._assemble(packed, request)
+        return replace(
+            batch,
+            label_mask=torch.zeros_like(batch.label_mask),
+            plan=replace(batch.plan, slices=rule.slices),
+        )
+
+    def _views(self, request: BatchRequest) -> Views | None:
+        if self._cuts is None:
+            return None
+        one = np.ones_like(request.places)
+        return cut_views(
+            self._store,
+            self._all_sets.take(request.rows),
+            self._cuts,
+            chosen=self._uniform(request, one, CUT_DRAW),
+            when=self._uniform(request, one, TIME_DRAW),
+            limit=self._limit,
+            truncate=self._truncate,
+        )
+
+    @cached_property
+    def _all_sets(self) -> Windows:
+        return find_windows(self._store, self.rows, limit=None, truncate="latest")
+
+    def _with_targets(self, batch: SetBatch, views: Views, hidden: Hidden | None) -> SetBatch:
+        assert self._gaussianise is not None
+        future = gather(self._store, views.future)
+        if self.unmatched:
+            future = only(future, self._standardise.key[future.keys] >= 0)
+        targets = make_targets(self._gaussianise, future, hidden, self._codes)
+        mask = batch.label_mask & torch.from_numpy(views.whole)[:, None]
+        return replace(batch, label_mask=mask, targets=targets)
 
     @property
     def _random(self) -> bool:
@@ -154,19 +278,23 @@ class SetDataset(Dataset[SetBatch]):
         draws = self._uniform(request, np.ones_like(request.places), WINDOW_DRAW)
         return random_windows(self._store, windows, draws, limit=self._limit)
 
-    def _gather(self, windows: Windows, items: Array) -> Packed:
-        """Events of known codes; a random window without any gives way to the latest sets."""
+    def _gather(self, windows: Windows, items: Array) -> tuple[Packed, Array]:
+        """Events of known codes; a window without any gives way to the latest sets.
+
+        Returns:
+            They; and True where the latest sets stand for what was asked for.
+        """
         packed = gather(self._store, windows)
         if not self.unmatched:
-            return packed
+            return packed, np.zeros(len(items), dtype=np.bool_)
         known = only(packed, self._standardise.key[packed.keys] >= 0)
         nothing = np.diff(known.row_offsets) == 0
         if not nothing.any():
-            return known
+            return known, nothing
         latest = find_windows(self._store, self.rows[items], limit=self._limit, truncate="latest")
         windows = windows.replaced(nothing, latest)
         packed = gather(self._store, windows)
-        return only(packed, self._standardise.key[packed.keys] >= 0)
+        return only(packed, self._standardise.key[packed.keys] >= 0), nothing
 
     def _latest_windows(self) -> Windows:
         return find_windows(self._store, self.rows, limit=self._limit, truncate="latest")

@@ -66,18 +66,34 @@ def find_windows(
         truncate: Which sets a longer subject keeps; random leaves the choice to `random_windows`.
     """
     shards, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
-    parts = np.zeros((4, len(rows)), dtype=np.int64)
+    first, end = np.zeros((2, len(rows)), dtype=np.int64)
     for number, mine in by_shard(shards):
-        shard = store.shard(number)
-        first = shard.row_offsets[inside[mine]].astype(np.int64)
-        end = shard.row_offsets[inside[mine] + 1].astype(np.int64)
+        row_offsets = store.shard(number).row_offsets
+        first[mine] = row_offsets[inside[mine]]
+        end[mine] = row_offsets[inside[mine] + 1]
+    return windows_between(store, shards, first, end, limit=limit, truncate=truncate)
+
+
+def windows_between(
+    store: Store, shards: Array, first: Array, end: Array, *, limit: int | None, truncate: Truncate
+) -> Windows:
+    """The sets of each range that fit the limit, as for `find_windows`.
+
+    Args:
+        store: Where the events are.
+        shards: Shard of each range, int64 [subjects].
+        first, end: First set of each range inside its shard, and the end.
+        limit, truncate: As for `find_windows`; with a limit no range may be empty.
+    """
+    parts = np.zeros((4, len(shards)), dtype=np.int64)
+    for number, mine in by_shard(shards):
+        starts, begin, stop = store.shard(number).set_offsets, first[mine], end[mine]
         if limit is not None and truncate != "random":
-            first, end = _fit(shard.set_offsets, first, end, limit, truncate)
-        start, stop = shard.set_offsets[first], shard.set_offsets[end]
-        size = stop - start
+            begin, stop = _fit(starts, begin, stop, limit, truncate)
+        size = starts[stop] - starts[begin]
         if limit is not None and truncate != "random":
             size = np.minimum(size, limit)
-        parts[:, mine] = first, end - first, start, size
+        parts[:, mine] = begin, stop - begin, starts[begin], size
     return Windows(shards, *parts)
 
 

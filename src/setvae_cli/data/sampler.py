@@ -9,7 +9,7 @@ a step is `accumulation` global batches
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -85,6 +85,7 @@ class EpochSampler(Sampler[BatchRequest]):
         batching: Literal["shuffle", "length"] = "shuffle",
         rank: int = 0,
         world: int = 1,
+        counts: Callable[[int, int, Array], NDArray[np.bool_]] | None = None,
     ) -> None:
         """Args:
         n_elements: Elements of each item, for budgets and for batches of similar length.
@@ -97,6 +98,7 @@ class EpochSampler(Sampler[BatchRequest]):
         shuffle: False keeps the order of the dataset.
         batching: Plain shuffling, or batches of similar length in random order.
         rank, world: This process, and how many there are.
+        counts: Of an epoch, a global batch and places in it: whose labels count; None: all.
 
         Raises:
             InputError: There are fewer subjects than ranks.
@@ -107,7 +109,7 @@ class EpochSampler(Sampler[BatchRequest]):
         self._batch_size, self._accumulation = batch_size, accumulation
         self._max_elements = max_elements
         self._seed, self._shuffle, self._batching = seed, shuffle, batching
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._counts = rank, world, counts
         self._cut: tuple[int, Cut] | None = None
         self._batches: dict[int, int] = {}
 
@@ -128,8 +130,18 @@ class EpochSampler(Sampler[BatchRequest]):
                 batch=batch,
                 places=np.arange(begin, end) - bounds[batch],
                 step_subjects=len(whole),
-                step_labelled=tuple(self._labelled[whole].sum(0).tolist()),
+                step_labelled=self._labels_of(epoch, step, bounds, whole),
             )
+
+    def _labels_of(self, epoch: int, step: int, bounds: Array, whole: Array) -> tuple[int, ...]:
+        """How many labels of a step count; it begins with a global batch and holds subjects."""
+        labelled = self._labelled[whole]
+        if self._counts is not None and labelled.shape[1]:
+            ends = bounds[step : step + self._accumulation + 1]
+            sizes = np.diff(ends).tolist()
+            places = [self._counts(epoch, step + i, np.arange(n)) for i, n in enumerate(sizes)]
+            labelled = labelled[np.concatenate(places)]
+        return tuple(labelled.sum(0).tolist())
 
     def batches(self, epoch: int) -> int:
         """Global batches of an epoch; under a budget they differ from epoch to epoch."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.gather import by_shard
+from setvae_cli.data.portion import split_rows
 from setvae_cli.data.sampler import EpochSampler
 from setvae_cli.errors import InputError
 from setvae_cli.evaluation.code_errors import CodeErrors
@@ -92,7 +93,8 @@ def collect(
             gives latents that are not finite.
     """
     check_rows(store, asked.rows)
-    whole = store.split(asked.split)
+    same = store.digest == loaded.header.data_digest
+    whole = split_rows(loaded.settings, store, asked.split) if same else store.split(asked.split)
     if not len(whole):
         mend = "name another with --split"
         raise InputError(f"the {asked.split} split is empty", where=str(store.path), mend=mend)
@@ -132,7 +134,7 @@ def collect(
         begun=origin.begun,
         sets_seen=look.kept.seen,
         mean_recon=look.kept.recon / look.kept.seen,
-        recon_unit="nats" if isinstance(loaded.model.decoder, QueryDecoder) else "distance",
+        recon_unit="nats" if isinstance(loaded.vae.decoder, QueryDecoder) else "distance",
     )
 
 
@@ -145,7 +147,7 @@ class Pass:
     """
 
     def __init__(self, loaded: LoadedModel, store: Store) -> None:
-        self._loaded, self._store, model = loaded, store, loaded.model
+        self._loaded, self._store, model = loaded, store, loaded.vae
         latent, levels = model.latents.latent_dim, len(model.latents.posterior)
         dim = model.history.norm.normalized_shape[0]
         self.kept = KeptSets(5 * latent * levels + dim)
@@ -166,7 +168,7 @@ class Pass:
             rows,
             max_sequence_length=loader.max_sequence_length,
             truncate="latest" if loader.truncate == "random" else loader.truncate,
-            plan_sets=self._loaded.model.needs_set_plan,
+            plan_sets=self._loaded.vae.needs_set_plan,
         )
 
     def batches(self, dataset: SetDataset, size: int) -> Iterator[tuple[float, SetBatch]]:
@@ -177,11 +179,11 @@ class Pass:
         done = 0
         for request in requests:
             done += len(request.rows)
-            yield done / len(dataset), placed(dataset.batch(request), self._loaded.model)
+            yield done / len(dataset), placed(dataset.batch(request), self._loaded.vae)
 
     def add(self, batch: SetBatch) -> bool:
         """Look at a batch; False, and nothing is kept, where latents are not finite."""
-        model = self._loaded.model
+        model = self._loaded.vae
         output = model(batch)
         latents = [output.history, *(q.mean + q.logvar for q in output.posteriors)]
         if not all(bool(each.isfinite().all()) for each in latents):
@@ -215,7 +217,7 @@ class Pass:
         """Time series of some rows, in the order of their numbers."""
         if not len(rows):
             return ()
-        dataset, model = self.dataset(rows), self._loaded.model
+        dataset, model = self.dataset(rows), self._loaded.vae
         found: list[SubjectSeries] = []
         for _, batch in self.batches(dataset, len(rows)):
             output, label = model(batch), labels_of(self._store, task)[batch.rows.cpu().numpy()]

@@ -6,19 +6,25 @@ Nothing is read from the device before `finish`, except sizes that the loader kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from setvae_cli.data.batch import SetBatch
-from setvae_cli.losses.objective import LossTerms, Weights, loss_terms, total
+from setvae_cli.encoders.classifier import Model
+from setvae_cli.evaluation.retrieval import recall_at
+from setvae_cli.losses.objective import ClassWeights, LossTerms, Weights, loss_terms, total
+from setvae_cli.losses.term import Term, means_of
 from setvae_cli.monitor.metrics import Metrics
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.settings.objective import ObjectiveSettings
+
+RECALL = (1, 5, 20)  # neighbours of a slice that are looked at
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,10 @@ class Swept:
         logits: [subjects, outputs] float64.
         labels: [subjects, tasks] class numbers.
         label_mask: [subjects, tasks], True where there is a label.
-        scalars: `loss`, `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label; only with
-            labels), `beta`, `recon_weight`, `pred_weight`.
+        scalars: `loss`; with an elbo `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label;
+            only with labels), `beta`, `recon_weight`, `pred_weight`; with a forecast `forecast` and
+            its parts (nats a subject) and `masked` (nats a hidden value); with slices `coles`
+            (squared distance a slice) and `recall_1`, `recall_5`, `recall_20`.
     """
 
     rows: np.ndarray
@@ -44,34 +52,60 @@ class Swept:
 class Sweep:
     """Collects batches of one pass.
 
+    That is a pass over whole subjects, if there is an elbo; with a forecast one over views; with a
+    contrastive loss one over slices. Subjects are counted, and logits taken, in the first of them.
+
     Args:
         model: In evaluation mode.
         objective: Free bits, smoothing, regularisers.
         classes: Classes of each task.
         metrics: Measures posteriors on the way; None: nothing does.
+        class_weights: Weight of each class of each task; empty: 1.
     """
 
     def __init__(
         self,
-        model: SeqSetVAE,
+        model: Model,
         objective: ObjectiveSettings,
         classes: tuple[int, ...],
         metrics: Metrics | None = None,
+        class_weights: ClassWeights = (),
     ) -> None:
         self._model, self._objective, self._classes = model, objective, classes
+        self._class_weights = class_weights
         self.metrics = metrics
-        self._columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._columns: list[tuple[Tensor, ...]] = []
         self._terms: list[LossTerms] = []
+        self._views: list[Mapping[str, Term]] = []
+        self._whole, self._elbo = objective.sees_whole, objective.has("elbo")
+        behind = "views" if objective.has("forecast") else "slices"
+        self._counted = "whole" if self._whole else behind
+        self._slices: list[tuple[Tensor, Tensor]] = []
         self._batch: SetBatch | None = None
 
     def add(self, batch: SetBatch) -> None:
         """Evaluate a batch with posterior means and without noise."""
         output = self._model(batch, noise_seed=None)
-        terms = loss_terms(self._model, output, batch, self._objective, classes=self._classes)
+        terms = loss_terms(
+            self._model,
+            output,
+            batch,
+            self._objective,
+            classes=self._classes,
+            class_weights=self._class_weights,
+        )
+        kind = _kind(batch)
+        if kind != "whole":
+            self._views.append(terms.further)
+        if kind == "slices":
+            self._slices.append((batch.rows, output.embedding.float()))
+        if kind != self._counted:
+            return
         self._terms.append(terms)
-        self._columns.append((batch.rows, output.logits, batch.labels, batch.label_mask))
+        columns = (batch.rows, output.logits, batch.labels, batch.label_mask)
+        self._columns.append(tuple(column[:: batch.plan.slices or 1] for column in columns))
         self._batch = batch
-        if self.metrics is not None:
+        if self.metrics is not None and isinstance(self._model, SeqSetVAE):
             self.metrics.update(self._model, batch, output)
 
     def finish(
@@ -99,6 +133,7 @@ class Sweep:
         rows, logits, labels, mask = rows[order], logits[order], labels[order], mask[order]
         labelled = mask[:, : len(self._classes)].sum(dim=0).tolist()
         terms = _sum_of_all(_sum(self._terms), gather)
+        terms = replace(terms, further=_sum_of_views(self._views, gather))
         plan = replace(self._batch.plan, step_subjects=len(rows), step_labelled=tuple(labelled))
         whole = replace(self._batch, plan=plan)
         loss = total(terms, weights, whole, sets_per_subject)
@@ -107,12 +142,28 @@ class Sweep:
             logits=logits.double().numpy(),
             labels=labels.numpy(),
             label_mask=mask.numpy(),
-            scalars={"loss": float(loss), **scalars(terms, weights, sum(labelled))},
+            scalars={
+                "loss": float(loss),
+                **(scalars(terms, weights, sum(labelled), elbo=self._elbo) if self._whole else {}),
+                **means_of(
+                    {name: (float(t.sum), float(t.count)) for name, t in terms.further.items()}
+                ),
+                **self._recall(gather),
+            },
         )
+
+    def _recall(self, gather: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Recall among the slices of all processes."""
+        if not self._slices:
+            return {}
+        rows, embedding = (
+            gather(torch.cat(column).cpu()) for column in zip(*self._slices, strict=True)
+        )
+        return {f"recall_{k}": value for k, value in recall_at(embedding, rows, RECALL).items()}
 
 
 def sweep(
-    model: SeqSetVAE,
+    model: Model,
     batches: Iterable[SetBatch],
     objective: ObjectiveSettings,
     classes: tuple[int, ...],
@@ -121,9 +172,10 @@ def sweep(
     sets_per_subject: float,
     autocast: AbstractContextManager[object],
     metrics: Metrics | None = None,
+    class_weights: ClassWeights = (),
 ) -> Swept:
     """Pass over all batches, on the model's device."""
-    collected = Sweep(model.eval(), objective, classes, metrics)
+    collected = Sweep(model.eval(), objective, classes, metrics, class_weights)
     with torch.no_grad(), autocast:
         for batch in batches:
             collected.add(placed(batch, model))
@@ -132,25 +184,39 @@ def sweep(
 
 def placed(batch: SetBatch, model: nn.Module) -> SetBatch:
     """The batch on the model's device, and in float64 for a model of float64."""
-    weight = next(model.parameters())
+    weight = next(model.parameters(), None)
+    if weight is None:
+        return batch
     if weight.device.type != "cpu":
         batch = batch.to(weight.device, non_blocking=True)
     return batch.double() if weight.dtype == torch.float64 else batch
 
 
-def scalars(terms: LossTerms, weights: Weights, labelled: int) -> dict[str, float]:
-    """Means of summed terms: nats a set, and nats a label."""
-    found = {
-        "recon": float(terms.recon) / terms.sets,
-        "kl": float(terms.kl.sum()) / terms.sets,
-        "beta_kl": weights.beta * float(terms.kl_objective.sum()) / terms.sets,
-        "beta": weights.beta,
-        "recon_weight": weights.recon,
-        "pred_weight": weights.pred,
-    }
+def scalars(
+    terms: LossTerms, weights: Weights, labelled: int, *, elbo: bool = True
+) -> dict[str, float]:
+    """Means of summed terms: with an elbo nats a set, and nats a label."""
+    found = (
+        {}
+        if not elbo
+        else {
+            "recon": float(terms.recon) / terms.sets,
+            "kl": float(terms.kl.sum()) / terms.sets,
+            "beta_kl": weights.beta * float(terms.kl_objective.sum()) / terms.sets,
+            "beta": weights.beta,
+            "recon_weight": weights.recon,
+            "pred_weight": weights.pred,
+        }
+    )
     if labelled:
         found["pred"] = float(terms.pred.sum()) / labelled
     return found
+
+
+def _kind(batch: SetBatch) -> Literal["whole", "views", "slices"]:
+    if batch.plan.slices:
+        return "slices"
+    return "whole" if batch.targets is None else "views"
 
 
 def _sum(terms: list[LossTerms]) -> LossTerms:
@@ -169,7 +235,7 @@ def _sum(terms: list[LossTerms]) -> LossTerms:
 
 def _sum_of_all(terms: LossTerms, gather: Callable[[Tensor], Tensor]) -> LossTerms:
     """The sums of all processes, added in their order."""
-    names = [field.name for field in fields(LossTerms)]
+    names = [field.name for field in fields(LossTerms) if field.name != "further"]
     values = [torch.as_tensor(getattr(terms, name)).cpu().double() for name in names]
     mine = torch.cat([value.reshape(-1) for value in values])
     summed = gather(mine[None]).sum(dim=0).split([value.numel() for value in values])
@@ -184,3 +250,25 @@ def _sum_of_all(terms: LossTerms, gather: Callable[[Tensor], Tensor]) -> LossTer
         sets=int(whole["sets"]),
         elements=int(whole["elements"]),
     )
+
+
+def _sum_of_views(
+    views: list[Mapping[str, Term]], gather: Callable[[Tensor], Tensor]
+) -> dict[str, Term]:
+    """Further terms of all batches and processes, in float64; a pass need not have all of them."""
+    if not views:
+        return {}
+    kinds = {name: term for view in views for name, term in view.items()}
+    names = list(kinds)
+    mine = torch.stack(
+        [
+            torch.stack([getattr(v[name], part).double() for v in views if name in v]).sum()
+            for name in names
+            for part in ("sum", "count")
+        ]
+    )
+    sums = gather(mine[None].cpu()).sum(dim=0).view(-1, 2)
+    return {
+        name: replace(kinds[name], sum=both[0], count=both[1])
+        for name, both in zip(names, sums, strict=True)
+    }

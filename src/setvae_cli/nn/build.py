@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.nn.decoders import ChamferDecoder, QueryDecoder
 from setvae_cli.nn.embedding import InterpolatedEmbedding, Knots, ProductEmbedding
+from setvae_cli.nn.forecast import ForecastHeads
 from setvae_cli.nn.heads import PredictionHead, TimePooling, VariableAxis
 from setvae_cli.nn.history import History, TimeEncoding
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
@@ -27,8 +28,11 @@ def build_model(
     time_scale: float,
     axes: int = 1,
     sigma_noise: float = 0.0,
+    forecasts: bool = False,
 ) -> SeqSetVAE:
     """Make an untrained model; weights come from the global generator.
+
+    Heads of label-free training are made last, so that they leave all other weights as they are.
 
     Args:
         settings: The architecture.
@@ -38,6 +42,7 @@ def build_model(
         time_scale: Minutes (or mm) that count as one, about a subject's length.
         axes: Numbers in a position.
         sigma_noise: Relative noise on sigma in training.
+        forecasts: Whether it has heads of label-free training.
 
     Returns:
         The model, in training mode.
@@ -47,7 +52,7 @@ def build_model(
     pooling = TimePooling(settings.dim, TIME_QUERIES) if settings.pooling == "axes" else None
     variables = _variables(settings, vocabulary, knots, time_scale)
     joined = (pooling.size if pooling else settings.dim) + (variables.size if variables else 0)
-    return SeqSetVAE(
+    model = SeqSetVAE(
         knots=knots,
         embedding=_embedding(settings, vocabulary, knots),
         encoder=_encoder(settings, points),
@@ -82,6 +87,11 @@ def build_model(
         sigma_noise=sigma_noise,
         name=settings.preset,
     )
+    if forecasts:
+        model.forecast = ForecastHeads(
+            settings.embedding_dim, settings.dim, settings.ff_dim, len(vocabulary.codes)
+        )
+    return model
 
 
 def standardised_knots(vocabulary: Vocabulary) -> list[NDArray[np.float64]]:

@@ -25,9 +25,11 @@ from setvae_cli.nn.embedding import (
     interpolate,
     interpolated_sums,
 )
+from setvae_cli.nn.forecast import ForecastHeads
 from setvae_cli.nn.gaussian import DiagGaussian
 from setvae_cli.nn.heads import PredictionHead, TimePooling, VariableAxis
 from setvae_cli.nn.history import History, Past, TimeEncoding
+from setvae_cli.nn.mlp_head import MlpHead
 from setvae_cli.nn.ragged import segment_sum
 from setvae_cli.nn.set_vae import AttentionEncoder, BagEncoder, LatentLevels, Latents
 
@@ -101,6 +103,9 @@ class SeqSetVAE(nn.Module):
         bottleneck: Whether latents are the only path.
         decoder_context: past, state or latent.
         sigma_noise: Relative noise on sigma in training.
+
+    Attributes:
+        forecast: Heads of label-free training; None: it has none.
     """
 
     def __init__(
@@ -115,7 +120,7 @@ class SeqSetVAE(nn.Module):
         decoder: QueryDecoder | ChamferDecoder,
         pooling: TimePooling | None,
         variables: VariableAxis | None,
-        head: PredictionHead,
+        head: PredictionHead | MlpHead,
         bottleneck: bool,
         decoder_context: str,
         sigma_noise: float = 0.0,
@@ -127,6 +132,7 @@ class SeqSetVAE(nn.Module):
         self.pooling, self.variables, self.head = pooling, variables, head
         self.bottleneck, self.decoder_context = bottleneck, decoder_context
         self.sigma_noise, self.name = sigma_noise, name
+        self.forecast: ForecastHeads | None = None
         needs_past = latents.prior is not None or decoder_context == "past"
         self.past = Past(history.norm.normalized_shape[0]) if needs_past else None
         if not bottleneck:
@@ -227,7 +233,7 @@ class SeqSetVAE(nn.Module):
         self, batch: SetBatch, seed: int | None
     ) -> Float[Tensor, "sets levels latent"] | None:
         """Standard normal numbers of each set, a function of who it is and not of where it runs."""
-        if seed is None or not self.training:
+        if seed is None or not self.latents.training:
             return None
         plan, levels = batch.plan, len(self.latents.posterior)
         place = plan.places.index_select(0, plan.set_subject)

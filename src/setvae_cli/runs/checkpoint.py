@@ -69,6 +69,13 @@ class Header(BaseModel):
     next_epoch: int | None = Field(None, description="Epoch of the next micro-batch, from 0.")
     next_batch: int | None = Field(None, description="Number of the next micro-batch in it.")
     validated_step: int = Field(-1, description="Optimizer steps done at the last validation.")
+    command: str = Field("train", description="Command whose settings these are.")
+    class_weights: tuple[tuple[float, ...], ...] = Field(
+        (), description="Weight of each class of each label in the loss; empty: 1."
+    )
+    foreign: str | None = Field(
+        None, description="The encoder of another package that it needs; its code is not here."
+    )
 
     @property
     def warm_up_steps(self) -> int:

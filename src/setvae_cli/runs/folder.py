@@ -25,7 +25,7 @@ from setvae_cli.files import folder_mode, make_folder
 
 _VERSION = re.compile(r"version_(\d+)")
 _STOPPED = re.compile(r"(?:interrupted|error|collapsed)_step=(\d+)_bs=\d+\.ckpt")
-_BEST = re.compile(r"best_epoch=(\d+)_step=(\d+)_(auc|loss)=(-?\d+(?:\.\d+)?)_bs=\d+\.ckpt")
+_BEST = re.compile(r"best_epoch=(\d+)_step=(\d+)_(auc|acc|loss)=(-?\d+(?:\.\d+)?)_bs=\d+\.ckpt")
 
 
 Mark = Literal["interrupted", "error", "collapsed"]
@@ -39,7 +39,7 @@ class BestCheckpoint:
         path: The file.
         epoch: Epoch, from 1.
         step: Optimizer steps done.
-        measure: `auc` or `loss`.
+        measure: `auc`, `acc` or `loss`.
         value: The validation's value, to four decimals.
     """
 
@@ -51,9 +51,9 @@ class BestCheckpoint:
 
     @property
     def rank(self) -> tuple[bool, float, int]:
-        """Sorts best first: AUC before loss, then the value, then the earlier step."""
-        by_auc = self.measure == "auc"
-        return (not by_auc, -self.value if by_auc else self.value, self.step)
+        """Sorts best first: AUC or accuracy before loss, the value, then the earlier step."""
+        by_loss = self.measure == "loss"
+        return (by_loss, self.value if by_loss else -self.value, self.step)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,20 @@ class Manifest(BaseModel):
     environment: dict[str, str | int] = Field(description="Machine without host or user.")
     data_digest: str = Field(description="Digest of the store.")
     seed: int = Field(description="Seed of the run.")
+    started_from: dict[str, str | int] | None = Field(
+        None, description="Of a fine-tuning run: what of the trained model was loaded."
+    )
     checksum: str | None = Field(None, description="CRC-32 of all other fields, hexadecimal.")
 
 
 def describe_run(
-    *, data_digest: str, seed: int, device: str, precision: str, threads: int
+    *,
+    data_digest: str,
+    seed: int,
+    device: str,
+    precision: str,
+    threads: int,
+    started_from: dict[str, str | int] | None = None,
 ) -> Manifest:
     """Collect the manifest of a run that starts now."""
     environment: dict[str, Any] = {
@@ -54,6 +63,7 @@ def describe_run(
         environment=environment,
         data_digest=data_digest,
         seed=seed,
+        started_from=started_from,
     )
 
 

@@ -8,11 +8,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from setvae_cli.settings.base import Settings
 from setvae_cli.settings.benchmark import CtSettings, MeasureSettings, TriedLoaderSettings
+from setvae_cli.settings.compare import ComparisonSettings
+from setvae_cli.settings.encoding import EncodingSettings
 from setvae_cli.settings.fields import FlatField, flat_fields
+from setvae_cli.settings.finetune import (
+    TunedLoaderSettings,
+    TunedModelSettings,
+    TunedObjectiveSettings,
+    TunedOptimizerSettings,
+    TunedRunSettings,
+    TuningSettings,
+)
+from setvae_cli.settings.folds import FoldSettings
 from setvae_cli.settings.model import ModelSettings
 from setvae_cli.settings.monitor import MonitorSettings
 from setvae_cli.settings.objective import ObjectiveSettings
@@ -124,12 +135,18 @@ class TrainSettings(CommandSettings):
     )
     source: SourceSettings = Field(default_factory=SourceSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+    fold: FoldSettings = Field(default_factory=FoldSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     run: RunSettings = Field(default_factory=RunSettings)
+
+    @property
+    def chosen_by(self) -> str:
+        """The measure that chooses the best checkpoint; the loss stands in where it is absent."""
+        return "auc"
 
     def with_devices(self, devices: int) -> Self:
         """The same settings on so many devices a machine."""
@@ -151,9 +168,10 @@ class ResumeSettings(TrainSettings):
 
     command: ClassVar[str] = "resume"
     listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "": ("data", "run_or_ckpt"),
+        "": ("data", "run_or_ckpt", "encoder"),
         "source": (),
         "store": (),
+        "fold": (),
         "model": (),
     }
 
@@ -166,6 +184,69 @@ class ResumeSettings(TrainSettings):
     checkpoint: str | None = Field(
         None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
     )
+    encoder: str | None = Field(
+        None,
+        min_length=1,
+        description="Of a run of setvae finetune --encoder: the same module:attribute again.",
+    )
+
+
+class FinetuneSettings(TrainSettings):
+    """`setvae finetune`: a trained encoder to a classifier; a training run with a section more."""
+
+    command: ClassVar[str] = "finetune"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "": ("ckpt", "data", "resume", "resume_from_checkpoint"),
+        "source": (),
+        "store": (),
+        "model": ("head_dropout", "joined_dropout", "input_dropout"),
+        "objective": ("label_smoothing", "recon_weight", "max_beta"),
+        "optimizer": (
+            "lr", "optimizer", "weight_decay", "scheduler", "lr_warmup", "plateau_patience",
+            "plateau_factor", "gradient_clip_val", "weight_averaging", "max_epochs", "max_steps",
+            "patience",
+        ),
+    }  # fmt: skip
+
+    ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A checkpoint, a run's folder (its best one), or an exported model; default: "
+        "the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, or raw input with the options of setvae precompute; default: what "
+        "the checkpoint was trained on.",
+        json_schema_extra={"spellings": ["--data-dir"]},
+    )
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
+    comparison: ComparisonSettings = Field(default_factory=ComparisonSettings)
+    model: TunedModelSettings = Field(default_factory=TunedModelSettings)
+    objective: TunedObjectiveSettings = Field(default_factory=TunedObjectiveSettings)
+    optimizer: TunedOptimizerSettings = Field(default_factory=TunedOptimizerSettings)
+    loader: TunedLoaderSettings = Field(default_factory=TunedLoaderSettings)
+    run: TunedRunSettings = Field(default_factory=TunedRunSettings)
+
+    @classmethod
+    @cache
+    def fields(cls) -> dict[str, FlatField]:
+        """Every option by its flat name: the checkpoint and what is fine-tuning's own first."""
+        first = (None, "tuning", "comparison")
+        found = super().fields().items()
+        place = {section: number for number, section in enumerate(first)}
+        ordered = sorted(found, key=lambda item: place.get(item[1].section, len(first)))
+        return dict(ordered)
+
+    @property
+    def chosen_by(self) -> str:
+        """The measure that chooses the best checkpoint: auc, acc or loss."""
+        return self.tuning.monitor.removeprefix("val_")
 
 
 class BenchmarkLoaderSettings(CommandSettings):
@@ -325,6 +406,139 @@ class VisualizeSettings(CommandSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
 
 
+class EvaluateSettings(CommandSettings):
+    """`setvae evaluate`: how good the predictions of a trained model are."""
+
+    command: ClassVar[str] = "evaluate"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "source": (),
+        "store": (),
+        "fold": ("folds", "fold_seed", "fold_label"),
+    }
+
+    run_or_ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, or raw input with the options of setvae precompute; default: what "
+        "the model was trained on.",
+        json_schema_extra={"spellings": ["--data-dir"]},
+    )
+    save_dir: Path | None = Field(
+        None,
+        description="Folder of the files that are written; default: report/evaluation in the run.",
+    )
+    split: Literal["train", "validation", "test", "all"] = Field(
+        "test", description="Which subjects are predicted and measured."
+    )
+    label: tuple[str, ...] = Field(
+        (), description="Label that is measured; default: all that the model predicts. Repeat it."
+    )
+    by: tuple[str, ...] = Field(
+        (),
+        description="Attribute whose groups are measured each by itself, as Gender; a number with "
+        "more than ten values is cut at its quartiles. Repeat it.",
+    )
+    threshold: str = Field(
+        "0.5",
+        description="Probability above which accuracy and F1 call a subject positive, or "
+        "validation: the one with the largest F1 there.",
+    )
+    resamples: int = Field(1000, ge=0, description="Bootstrap samples of an interval; 0: none.")
+    show_ids: bool = Field(False, description="Write subject ids into predictions.parquet.")
+    batch_size: int = Field(64, ge=1, description="Subjects at once.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the bootstrap.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to compute.")
+    encoder: str | None = Field(
+        None,
+        min_length=1,
+        description="Of a run of setvae finetune --encoder: the same module:attribute again.",
+    )
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+    group_readable: bool = Field(False, description=GROUP_READABLE)
+    repeats: int = Field(
+        1, ge=1, le=100, description="With --folds: how often folds are dealt out anew."
+    )
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    fold: FoldSettings = Field(default_factory=FoldSettings)
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _number_or_split(cls, given: Any) -> str:
+        text = str(given)
+        try:
+            known = text == "validation" or 0 < float(text) < 1
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("must be a probability between 0 and 1, or validation")
+        return text
+
+
+class EmbedSettings(CommandSettings):
+    """`setvae embed`: subjects to vectors, in a table that joins by subject id."""
+
+    command: ClassVar[str] = "embed"
+    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": ()}
+
+    run_or_ckpt: str | None = Field(
+        None,
+        min_length=1,
+        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
+        json_schema_extra={"positional": True},
+    )
+    checkpoint: str | None = Field(
+        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
+    )
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="A store, or raw input with the options of setvae precompute; default: what "
+        "the model was trained on.",
+        json_schema_extra={"spellings": ["--data-dir"]},
+    )
+    out: Path = Field(
+        Path("embeddings.parquet"),
+        description="The file that is written, with subject ids; it takes the place of an earlier "
+        "one at the end.",
+    )
+    split: Literal["all", "train", "validation", "test"] = Field(
+        "all", description="Which subjects are embedded."
+    )
+    with_labels: bool = Field(False, description="Write the labels too, as label.NAME.")
+    encoder: str | None = Field(
+        None,
+        min_length=1,
+        description="Someone else's encoder in place of a checkpoint, as module:attribute, or the "
+        "one that the checkpoint was fine-tuned with; its code runs.",
+    )
+    encoder_checkpoint: Path | None = Field(
+        None, description="Weights of --encoder: a file of tensors, in which no code runs."
+    )
+    batch_size: int = Field(64, ge=1, description="Subjects at once.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to compute.")
+    output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
+    group_readable: bool = Field(False, description=GROUP_READABLE)
+    encoding: EncodingSettings = Field(default_factory=EncodingSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @model_validator(mode="after")
+    def _weights_are_of_an_encoder(self) -> EmbedSettings:
+        if self.encoder_checkpoint is not None and self.encoder is None:
+            raise ValueError("encoder_checkpoint needs encoder, the code that the weights are of")
+        return self
+
+
 class WatchSettings(CommandSettings):
     """`setvae watch`: a run, or several, in the terminal."""
 
@@ -348,11 +562,27 @@ class WatchSettings(CommandSettings):
 COMMANDS: tuple[type[CommandSettings], ...] = (
     PrecomputeSettings,
     TrainSettings,
+    FinetuneSettings,
     ResumeSettings,
     BenchmarkLoaderSettings,
     ExportSettings,
     DoctorSettings,
     AnalyzeCurvesSettings,
     VisualizeSettings,
+    EmbedSettings,
+    EvaluateSettings,
     WatchSettings,
 )
+
+
+def settings_of_run(flat: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a run, of whichever command wrote them.
+
+    Args:
+        flat: All of them, as `settings.yaml` has them.
+
+    Raises:
+        pydantic.ValidationError: A value or a name does not fit.
+    """
+    own = {name for name, field in FinetuneSettings.fields().items() if field.section == "tuning"}
+    return (TrainSettings if own.isdisjoint(flat) else FinetuneSettings).from_flat(flat)

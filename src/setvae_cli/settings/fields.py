@@ -32,7 +32,7 @@ class FlatField:
     @property
     def option(self) -> str:
         """Its spelling on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return str(self._extra.get("option", "--" + self.name.replace("_", "-")))
 
     @property
     def variable(self) -> str:
@@ -67,8 +67,8 @@ class FlatField:
 
     @property
     def numbers(self) -> bool:
-        """Whether it is a list of whole numbers, which one mention may give with commas."""
-        return self.repeated and get_args(self.type)[0] is int
+        """Whether it is a list of numbers, which one mention may give with commas."""
+        return self.repeated and get_args(self.type)[0] in (int, float)
 
     @property
     def length(self) -> int:

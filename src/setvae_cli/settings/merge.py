@@ -1,4 +1,7 @@
-"""Puts a command's settings together: option > environment > file > preset > default."""
+"""Puts a command's settings together: option > environment > file > preset > default.
+
+Between preset and default stands what the objective of a training run brings.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from setvae_cli.errors import SettingsError
-from setvae_cli.settings.command import COMMANDS, CommandSettings
+from setvae_cli.settings.command import COMMANDS, CommandSettings, TrainSettings
 from setvae_cli.settings.fields import FlatField
-from setvae_cli.settings.presets import PRESETS
+from setvae_cli.settings.presets import PRESETS, objective_defaults
 from setvae_cli.settings.wording import explain
 
 PREFIX = "SETVAE_"
@@ -83,7 +86,7 @@ def merge(
         given[name] = Given(
             _plain(field, value), name.upper() if field.positional else field.option
         )
-    given = _from_preset(command, given) | given
+    given = _from_objective(command, given) | _from_preset(command, given) | given
     try:
         settings = command.from_flat({name: one.value for name, one in given.items()})
     except ValidationError as error:
@@ -159,6 +162,17 @@ def _from_preset(command: type[CommandSettings], given: Mapping[str, Given]) -> 
     preset = given["preset"].value if "preset" in given else None
     values = PRESETS.get(preset, {}) if isinstance(preset, str) else {}  # type: ignore[call-overload]
     return {name: Given(value, f"preset {preset}") for name, value in values.items()}
+
+
+def _from_objective(command: type[CommandSettings], given: Mapping[str, Given]) -> dict[str, Given]:
+    """The defaults of a training run's objective; an unknown one is left to validation."""
+    if command is not TrainSettings or "objective" not in given:
+        return {}
+    objective = str(given["objective"].value)
+    values = objective_defaults(objective)
+    if "max_elements_per_batch" in given:
+        values.pop("batch_size", None)
+    return {name: Given(value, f"objective {objective}") for name, value in values.items()}
 
 
 def _plain(field: FlatField, value: Any) -> Any:

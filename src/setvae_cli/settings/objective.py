@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from setvae_cli.settings.base import Settings
 
+PARTS = ("elbo", "joint", "forecast", "coles")
+LABEL_FREE = "elbo"  # what joint is without labels
+
 
 class ObjectiveSettings(Settings):
-    """Weights and regularisers; a subject's loss is sum_t [recon + beta KL] + w * prediction."""
+    """Parts, weights and regularisers.
 
+    A subject's loss is the sum of its parts: elbo is sum_t [recon + beta KL], joint is elbo and
+    w * prediction, forecast is what follows a random cut and what was hidden, coles tells slices of
+    one subject from those of others. Without joint nothing reads a label.
+    """
+
+    objective: str = Field(
+        "joint",
+        description="elbo, joint (elbo and prediction), forecast (of what follows a random cut), "
+        "coles (contrastive), or a sum such as elbo+forecast; only joint reads labels.",
+    )
     max_beta: float = Field(0.3, ge=0, description="Largest weight of the KL term.")
     beta_schedule: Literal["linear", "cyclical", "constant"] = Field(
         "linear", description="How beta rises from 0 (cyclical: Fu et al. 2019)."
@@ -46,9 +59,92 @@ class ObjectiveSettings(Settings):
     rising_level_weights: bool = Field(
         False, description="KL of level l is weighted (l + 1) / levels: lower levels pay less."
     )
+    forecast_weight: float = Field(
+        1.0, ge=0, description="Weight of what is forecast of the time behind the cut."
+    )
+    masked_weight: float = Field(
+        0.2, ge=0, description="With forecast: weight of values hidden by --input-dropout."
+    )
+    forecast_cut: tuple[float, float] = Field(
+        (0.125, 1.0),
+        description="With forecast: first and last time of a cut, as shares of the time scale "
+        "(95 % of training subjects are shorter), from a subject's first set.",
+    )
+    forecast_cut_share: float = Field(
+        0.85, gt=0, le=1, description="With forecast: share of subjects that are cut."
+    )
+    forecast_horizon: float = Field(
+        0.5, gt=0, description="With forecast: time behind a cut, as a share of the time scale."
+    )
+    coles_weight: float = Field(1.0, ge=0, description="Weight of the contrastive loss.")
+    coles_slices: int = Field(5, ge=2, description="With coles: slices of each subject.")
+    coles_sets: tuple[float, float] = Field(
+        (0.2, 0.8),
+        description="With coles: sets of the shortest and of the longest slice; below 1: a share "
+        "of the subject's sets.",
+    )
+    coles_negatives: int = Field(
+        5, ge=1, description="With coles: nearest slices of others that each slice is kept from."
+    )
+    coles_margin: float = Field(
+        0.5, gt=0, le=2, description="With coles: distance from which others cost nothing."
+    )
     sigma_noise: float = Field(
         0.0,
         ge=0,
         description="Relative noise on posterior sigma in training: the sampled "
         "posterior is wider than the one in the KL term.",
     )
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What is summed."""
+        return frozenset(self.objective.split("+"))
+
+    def has(self, part: str) -> bool:
+        """Whether a part is summed; joint holds elbo."""
+        return part in self.parts or (part == LABEL_FREE and "joint" in self.parts)
+
+    @property
+    def sees_whole(self) -> bool:
+        """Whether validation sees whole subjects: for the elbo, and for labels."""
+        return self.has("elbo") or self.has("joint")
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether training reads labels."""
+        return self.has("joint") and self.pred_weight > 0
+
+    @field_validator("objective")
+    @classmethod
+    def _known_parts(cls, given: str) -> str:
+        parts = [part.strip() for part in given.lower().split("+")]
+        for part in parts:
+            if part not in PARTS:
+                named = repr(part) if part else "an empty part"
+                raise ValueError(f"has {named}; its parts are {', '.join(PARTS)}, joined by +")
+            if parts.count(part) > 1:
+                raise ValueError(f"names {part} twice; name each part once")
+        if {"joint", "elbo"} <= set(parts):
+            raise ValueError("names elbo beside joint, which holds it; leave elbo out")
+        return "+".join(parts)
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> ObjectiveSettings:
+        first, last = self.forecast_cut
+        if not 0 < first <= last:
+            raise ValueError("forecast_cut must be two shares above 0, the smaller first")
+        least, most = self.coles_sets
+        if not (least > 0 and most > 0 and (least <= most or least < 1 <= most)):
+            raise ValueError("coles_sets must be two numbers above 0, the smaller first")
+        weights = {
+            "elbo": (self.max_beta, self.recon_weight),
+            "joint": (self.max_beta, self.recon_weight, self.pred_weight),
+            "forecast": (self.forecast_weight, self.masked_weight),
+            "coles": (self.coles_weight,),
+        }
+        if not any(any(weights[part]) for part in self.parts):
+            raise ValueError(
+                f"objective {self.objective} has nothing to train: all of its weights are 0"
+            )
+        return self

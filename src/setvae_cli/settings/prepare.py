@@ -21,7 +21,8 @@ class SourceSettings(Settings):
     source: SourceName = Field("auto", description="Layout of the input; auto recognises it.")
     labels: Path | None = Field(
         None,
-        description="File of outcomes (Outcomes-a.txt, oc.csv, or a table of labels).",
+        description="File of outcomes (Outcomes-a.txt, oc.csv, or a table of labels; texts become "
+        "classes in columns that --map label:NAME=COLUMN names).",
         json_schema_extra={"spellings": ["--label-path"]},
     )
     map: tuple[str, ...] = Field(

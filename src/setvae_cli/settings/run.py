@@ -79,6 +79,7 @@ class RunSettings(Settings):
     keep: int = Field(
         2, ge=1, description="Interrupted and error checkpoints that are kept, of each the newest."
     )
+    save_top_k: int = Field(2, ge=1, description="Best checkpoints by validation that are kept.")
     skip_bad_batches: int = Field(
         0,
         ge=0,

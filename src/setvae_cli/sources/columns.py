@@ -196,6 +196,35 @@ def as_classes(column: pa.ChunkedArray, *, unknown: int | None = None) -> pa.Int
     return pa.array(np.where(missing, 0, numbers).astype(np.int32), mask=missing)
 
 
+def as_named_classes(column: pa.ChunkedArray) -> tuple[pa.Int32Array, tuple[str, ...]]:
+    """Class numbers; of texts that are no numbers, each text's place in their sorted order.
+
+    Empty texts are missing.
+
+    Returns:
+        The numbers, and the names of classes 0, 1, ...; no names where numbers were given.
+
+    Raises:
+        WrongColumn: As `as_classes`, or there are more than 256 texts.
+    """
+    array = plain(column)
+    if not is_text(array.type) or _all_numbers(column):
+        return as_classes(column), ()
+    texts = pc.utf8_trim_whitespace(without_missing(array))
+    names = sorted(text for text in pc.unique(texts).to_pylist() if text)
+    if len(names) > MOST_CLASSES:
+        raise WrongColumn(f"holds more than {MOST_CLASSES} texts, expected names of classes")
+    return pc.index_in(texts, value_set=pa.array(names, pa.string())), tuple(names)
+
+
+def _all_numbers(column: pa.ChunkedArray) -> bool:
+    try:
+        as_numbers(column)
+    except WrongColumn:
+        return False
+    return True
+
+
 def _renamed(
     array: pa.DictionaryArray, convert: Callable[[pa.ChunkedArray], pa.Array]
 ) -> pa.DictionaryArray:

@@ -1,7 +1,8 @@
 """Files of outcomes: one row a subject, one column a task.
 
 Recognised: Outcomes-a.txt of PhysioNet 2012 (RecordID, ..., In-hospital_death), oc.csv of SeqSetVAE
-(ts_id, in_hospital_mortality), and any table with an id column and class numbers.
+(ts_id, in_hospital_mortality), and any table with an id column and class numbers. A column that is
+mapped may hold texts, which become classes in their sorted order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from setvae_cli.errors import InputError
-from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids
+from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, as_named_classes
 from setvae_cli.sources.records import Labels
 from setvae_cli.sources.tabular import check_no_prediction_time, nearest, read_table
 
@@ -33,25 +34,33 @@ def read_labels(
         tasks: Column of each task; default: every other column.
 
     Raises:
-        InputError: A column is missing or no class number, a subject has two labels, or there are
-            prediction times.
+        InputError: A column is missing or no class number (or, mapped, too many texts), a subject
+            has two labels, or there are prediction times.
     """
     table = read_table(path)
     check_no_prediction_time(table.column_names, str(path))
     mapped = subject is not None and subject in table.column_names
     identity = subject if subject and mapped else _identity(table, path)
     columns = {"subject_id": as_subject_ids(table, identity, path)}
+    names = {}
     for task, column in (tasks or _tasks(table, identity)).items():
-        columns[task] = _classes(table, column, path)
+        columns[task], names[task] = _classes(table, column, path, mapped=bool(tasks))
     if not set(columns) - {"subject_id"}:
         raise InputError(
             "holds no column of labels", where=str(path), mend="add one, or leave the file out"
         )
-    return check_labels(pa.table(columns), str(path))
+    return check_labels(pa.table(columns), str(path), names)
 
 
-def check_labels(table: pa.Table, where: str) -> Labels:
+def check_labels(
+    table: pa.Table, where: str, class_names: Mapping[str, tuple[str, ...]] | None = None
+) -> Labels:
     """Drop rows without a subject, and refuse two rows for one subject.
+
+    Args:
+        table: As in `Labels`.
+        where: The file, as the person wrote it.
+        class_names: Names of each task's classes; empty where numbers were given.
 
     Raises:
         InputError: Some subject has two rows.
@@ -65,7 +74,9 @@ def check_labels(table: pa.Table, where: str) -> Labels:
             where=where,
             mend="keep one row for each",
         )
-    return Labels(table, where)
+    return Labels(
+        table, where, {task: names for task, names in (class_names or {}).items() if names}
+    )
 
 
 def as_subject_ids(table: pa.Table, name: str, path: Path) -> pa.StringArray:
@@ -100,7 +111,10 @@ def _tasks(table: pa.Table, identity: str) -> dict[str, str]:
     return {name.removeprefix("label.").removeprefix("label:"): name for name in others}
 
 
-def _classes(table: pa.Table, name: str, path: Path) -> pa.Int32Array:
+def _classes(
+    table: pa.Table, name: str, path: Path, *, mapped: bool
+) -> tuple[pa.Int32Array, tuple[str, ...]]:
+    """Classes of a column and their names, which only texts have."""
     if name not in table.column_names:
         close = nearest(name, table.column_names)
         hint = f", nearest is '{close}'" if close else ""
@@ -108,7 +122,9 @@ def _classes(table: pa.Table, name: str, path: Path) -> pa.Int32Array:
             f"no column '{name}'{hint}", where=str(path), mend="correct --map label:NAME=COLUMN"
         )
     try:
-        return as_classes(table[name], unknown=-1 if name == _CHALLENGE else None)
+        if mapped and name != _CHALLENGE:
+            return as_named_classes(table[name])
+        return as_classes(table[name], unknown=-1 if name == _CHALLENGE else None), ()
     except WrongColumn as error:
         raise InputError(
             f"column '{name}' {error}",

@@ -66,10 +66,12 @@ class Labels:
         table: `subject_id` (string), optional `prediction_time` (minutes, null: none), and one
             int32 column a task, null where missing.
         where: The file, as the person wrote it.
+        class_names: Names of classes 0, 1, ... of tasks that were given as texts.
     """
 
     table: pa.Table
     where: str
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -87,6 +87,10 @@ class Shape(BaseModel):
     sets_per_subject: float = Field(ge=0, description="Mean sets a subject")
     time_scale: float = Field(gt=0, description="95th percentile of the last position")
 
+    def rounded(self) -> Shape:
+        """The same with three digits of time: of few subjects it is the very minute of one."""
+        return self.model_copy(update={"time_scale": float(f"{self.time_scale:.3g}")})
+
 
 class Manifest(BaseModel):
     """What a store holds; written last, so that its presence means the store is whole."""
@@ -101,6 +105,9 @@ class Manifest(BaseModel):
     counts: dict[str, SplitCounts] = Field(description="Sizes a split")
     shape: Shape = Field(description="Sizes of the training split")
     classes: dict[str, int] = Field(description="Classes a task, at least 2")
+    class_names: dict[str, tuple[str, ...]] = Field(
+        {}, description="Names of classes 0, 1, ... of tasks given as texts; absent without any"
+    )
     drops: dict[str, int] = Field(description="Rows and subjects left out, by reason")
     warnings: list[str] = Field(description="What was said while it was made")
     files: dict[str, FileEntry] = Field(description="Checksum and size a file")

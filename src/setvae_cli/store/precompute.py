@@ -177,7 +177,14 @@ def _write(
     remove(folder / _SPOOL)
     _say(spool, vocabulary)
     write_manifest(
-        folder, rows, source, settings, drops=spool.drops, warnings=spool.warnings, workers=crew
+        folder,
+        rows,
+        source,
+        settings,
+        drops=spool.drops,
+        warnings=spool.warnings,
+        class_names=outcomes.class_names if outcomes else {},
+        workers=crew,
     )
 
 

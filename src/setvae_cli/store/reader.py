@@ -104,12 +104,8 @@ class Store:
 
     @property
     def shape(self) -> Shape:
-        """Sizes of the training split that a model is built for, which its checkpoints hold.
-
-        Time has three digits there: of few subjects the percentile is the very minute of one.
-        """
-        exact = self.manifest.shape
-        return exact.model_copy(update={"time_scale": float(f"{exact.time_scale:.3g}")})
+        """Sizes of the training split that a model is built for, which its checkpoints hold."""
+        return self.manifest.shape.rounded()
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -19,12 +19,16 @@ FEWEST = 10  # training subjects who share a text
 _log = logging.getLogger(__name__)
 
 
-def shareable_vocabulary(store: Store) -> Vocabulary:
+def shareable_vocabulary(store: Store, refitted: Vocabulary | None = None) -> Vocabulary:
     """The store's vocabulary without texts of attributes that under ten training subjects have.
 
     Their events are left out of batches, as those of codes that training never saw.
+
+    Args:
+        store: Says which codes are such texts.
+        refitted: Its vocabulary over other training rows than its own.
     """
-    known = store.vocabulary
+    known = store.vocabulary if refitted is None else refitted
     texts = tuple(
         f"{field.name.removeprefix(ATTRIBUTE)}="
         for field in store.rows.schema

@@ -39,15 +39,42 @@ def assign_splits(
     """
     strata = np.full(len(names), -1, dtype=np.int64)
     np.maximum.at(strata, group, labels)
-    keys = np.array([_key(seed, name) for name in names], dtype=np.uint64)
+    return deal(name_keys(names, str(seed)), strata, fractions)[group]
+
+
+def deal(keys: Array, strata: Array, shares: Sequence[float]) -> NDArray[np.int64]:
+    """Deal items out, so that every part has its share of each stratum.
+
+    Args:
+        keys: Fix the order in which the items of a stratum are dealt out [items].
+        strata: The stratum of each.
+        shares: Of the parts; they sum to 1.
+
+    Returns:
+        The part of each item.
+    """
+    place, sizes, order = ranked(keys, strata)
+    bounds = np.rint(np.cumsum(shares)[:-1, None] * sizes).astype(np.int64)
+    part = np.empty(len(keys), dtype=np.int64)
+    part[order] = (place >= bounds).sum(0)
+    return part
+
+
+def ranked(keys: Array, strata: Array) -> tuple[Array, Array, Array]:
+    """Items in the order of their strata and keys.
+
+    Returns:
+        Of each in that order: its place in its stratum, and the stratum's size; and the order.
+    """
     order = np.lexsort((keys, strata))
     _, starts, sizes = np.unique(strata[order], return_index=True, return_counts=True)
     place = np.arange(len(order)) - np.repeat(starts, sizes)
-    bounds = np.rint(np.cumsum(fractions)[:, None] * sizes).astype(np.int64)
-    bounds = np.repeat(bounds, sizes, axis=1)
-    drawn = np.empty(len(names), dtype=np.int64)
-    drawn[order] = np.minimum((place >= bounds[:2]).sum(0), len(SPLITS) - 1)
-    return drawn[group]
+    return place, np.repeat(sizes, sizes), order
+
+
+def name_keys(names: Sequence[str], purpose: str) -> NDArray[np.uint64]:
+    """A number for each name that its purpose fixes, the same on every machine."""
+    return np.array([_key(purpose, name) for name in names], dtype=np.uint64)
 
 
 def check_splits(
@@ -100,6 +127,6 @@ def _across(keys: Array, splits: NDArray[np.int64]) -> Array:
     return np.unique(crossed)
 
 
-def _key(seed: int, name: str) -> int:
-    text = f"{seed}:{name}".encode()
+def _key(purpose: str, name: str) -> int:
+    text = f"{purpose}:{name}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

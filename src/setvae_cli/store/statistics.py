@@ -23,7 +23,7 @@ from setvae_cli.errors import InputError
 from setvae_cli.sources.records import Kind
 from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import read_shard
-from setvae_cli.store.vocabulary import LEVELS, Vocabulary
+from setvae_cli.store.vocabulary import KINDS, LEVELS, Vocabulary
 
 if TYPE_CHECKING:
     from setvae_cli.store.reader import Store
@@ -74,24 +74,33 @@ class _Histogram:
     weights: Array  # elements a bin
 
 
+def shard_rows(store: Store, rows: NDArray[np.int64]) -> list[ShardRows]:
+    """Rows of a store by the shards that hold them, in shard order."""
+    rows = np.sort(rows)
+    shard, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
+    return [ShardRows(store.shard_path(i), inside[shard == i]) for i in np.unique(shard).tolist()]
+
+
 def fit_vocabulary(
-    store: Store, rows: NDArray[np.int64] | None = None, *, workers: int | str | Crew | None = 1
+    store: Store,
+    rows: NDArray[np.int64] | None = None,
+    *,
+    fixed: Sequence[Kind] = KINDS,
+    workers: int | str | Crew | None = 1,
 ) -> Vocabulary:
-    """Statistics of the store's codes over some rows; kinds and embeddings stay the store's.
+    """Statistics of the store's codes over some rows; embeddings stay the store's.
 
     Args:
         store: A written store.
         rows: Row numbers; None: the training split.
+        fixed: Kinds that stay the store's; codes of others have the kind that these rows show.
         workers: Processes, or a scheduler's address.
     """
-    rows = store.split("train") if rows is None else np.sort(rows)
-    shard, inside = store.columns.shard[rows], store.columns.row_in_shard[rows]
-    jobs = [ShardRows(store.shard_path(i), inside[shard == i]) for i in np.unique(shard).tolist()]
+    jobs = shard_rows(store, store.split("train") if rows is None else rows)
     known = store.vocabulary
-    return fit(
-        jobs, known.codes, dict(zip(known.codes, known.kinds, strict=True)),
-        embedding=known.embedding, workers=workers,
-    )  # fmt: skip
+    kinds = zip(known.codes, known.kinds, strict=True)
+    given = {name: kind for name, kind in kinds if kind in fixed}
+    return fit(jobs, known.codes, given, embedding=known.embedding, workers=workers)
 
 
 def fit(

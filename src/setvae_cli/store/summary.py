@@ -102,6 +102,7 @@ def write_manifest(
     *,
     drops: Mapping[str, int],
     warnings: Sequence[str],
+    class_names: Mapping[str, tuple[str, ...]],
     workers: int | str | Crew | None = None,
 ) -> None:
     """Write the manifest of a folder that is otherwise complete.
@@ -113,6 +114,7 @@ def write_manifest(
         settings: How.
         drops: Rows and subjects left out, by reason.
         warnings: What was said.
+        class_names: Names of the classes of tasks that were given as texts.
         workers: Processes that compute checksums.
     """
     names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
@@ -131,16 +133,21 @@ def write_manifest(
         digest=content_digest(files),
         settings=settings.model_dump(mode="json"),
         counts={name: _counts(rows, labels, name) for name in SPLITS},
-        shape=_shape(rows, folder),
+        shape=fit_shape(training_jobs(rows, folder)),
         classes={
-            task.removeprefix(LABEL): max(2, int(labels[:, i].max()) + 1)
+            task.removeprefix(LABEL): max(
+                2, int(labels[:, i].max()) + 1, len(class_names.get(task.removeprefix(LABEL), ()))
+            )
             for i, task in enumerate(tasks)
         },
+        class_names=dict(class_names),
         drops={reason: n for reason, n in sorted(drops.items()) if n},
         warnings=list(warnings),
         files=files,
     )
-    plain = manifest.model_dump(mode="json", exclude={"checksum"})
+    # Without names the field is left out, so that earlier versions open the store.
+    left_out = {"checksum"} if class_names else {"checksum", "class_names"}
+    plain = manifest.model_dump(mode="json", exclude=left_out)
     plain["checksum"] = checksum_plain(plain)
     text = json.dumps(plain, indent=1, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -168,10 +175,11 @@ def _counts(rows: pa.Table, labels: NDArray[np.int64], split: str) -> SplitCount
     )
 
 
-def _shape(rows: pa.Table, folder: Path) -> Shape:
+def fit_shape(jobs: Iterable[ShardRows]) -> Shape:
+    """Sizes over the given rows."""
     sizes: list[Array] = []
     last: list[Array] = []
-    for job in training_jobs(rows, folder):
+    for job in jobs:
         shard = read_shard(job.path)
         chosen = np.zeros(len(shard.row_offsets) - 1, dtype=bool)
         chosen[job.rows] = True

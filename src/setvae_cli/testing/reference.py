@@ -17,6 +17,7 @@ from torch.nn import functional
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.losses.objective import LossTerms, level_weights
 from setvae_cli.nn.decoders import QueryDecoder
+from setvae_cli.nn.heads import PredictionHead
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.settings.objective import ObjectiveSettings
 from setvae_cli.testing.one_set import (
@@ -135,6 +136,7 @@ class _Subject:
         )
         self.embedding = model.head.embed(self._joined())
         hidden = self.embedding
+        assert isinstance(model.head, PredictionHead)
         self.logits = model.head.out(hidden + model.head.residual(hidden))
 
     def _tokens(self) -> list[Tensor]:

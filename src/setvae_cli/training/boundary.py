@@ -45,6 +45,7 @@ class Boundary(pl.Callback):
         autocast: Makes the context of a forward pass.
         check: Raises when the data are no longer what they were.
         sink: Listener of records.
+        chosen_by: The measure that chooses: auc, acc or loss.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class Boundary(pl.Callback):
         autocast: Callable[[], AbstractContextManager[object]],
         check: Callable[[], None],
         sink: Callable[[object], None],
+        chosen_by: str = "auc",
     ) -> None:
-        self.selection = selection
+        self.selection, self._chosen_by = selection, chosen_by
         self._keeper, self._planned, self._interval = keeper, planned, val_check_interval
         self._every, self._saved = 60 * save_every_minutes, time.monotonic()
         self._autocast, self._check, self._sink = autocast, check, sink
@@ -158,13 +160,14 @@ class Boundary(pl.Callback):
         data = cast(SetDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         collected = module.validation_begins(len(data.validation))
         with torch.no_grad(), self._autocast():
-            for batch in data.val_dataloader():
+            whole = module.settings.objective.sees_whole
+            for batch in data.evaluated("validation", whole=whole):
                 collected.add(module.transfer_batch_to_device(batch, module.device, 0))
                 self._stop_if_asked(trainer)
         module.updating = True
         found = module.validation_ends(collected, epoch)
         measured, step = module.measured, trainer.global_step
-        measure, value = measured.choice
+        measure, value = measured.chosen(self._chosen_by)
         best = self.selection.observe(measure, value)
         self._tell_of(found)  # what it writes has to be there before the checkpoint behind it
         self._keeper.save_validated(epoch=epoch, step=step, measure=measure, value=value)

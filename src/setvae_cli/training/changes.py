@@ -14,7 +14,8 @@ from setvae_cli.training.header import STARTING
 from setvae_cli.training.places import is_place
 
 SHOWN = 3
-FIXED_SECTIONS = ("model", "source", "store")
+COURSE = ("seed", "objective")
+FIXED_SECTIONS = ("model", "source", "store", "fold", "tuning")
 # What the order of subjects and the cut into batches are functions of, beside the seed.
 CUTS = (
     "batch_size",
@@ -24,7 +25,13 @@ CUTS = (
     "devices",
     "num_nodes",
 )
-EVENTS = ("max_sequence_length", "truncate")
+EVENTS = (
+    "max_sequence_length",
+    "truncate",
+    "forecast_cut",
+    "forecast_cut_share",
+    "forecast_horizon",
+)
 ARITHMETIC = ("precision", "device", "threads", "compile_model", "strategy")
 
 
@@ -74,7 +81,7 @@ def compare(saved: TrainSettings, wanted: TrainSettings) -> Changes:
 def _refuse_fixed(name: str, old: Any, new: Any, settings: TrainSettings) -> None:
     field = settings.fields()[name]
     averaging = name == "weight_averaging" and not (old and new)
-    if name != "seed" and field.section not in FIXED_SECTIONS and not averaging:
+    if name not in COURSE and field.section not in FIXED_SECTIONS and not averaging:
         return
     whose = f"the {field.section}" if field.section in FIXED_SECTIONS else "the course"
     raise SettingsError(

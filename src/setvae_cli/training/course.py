@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from setvae_cli.monitor.verdict import Verdict
+from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.training.boundary import Boundary
 from setvae_cli.training.checkpoint_io import SafeCheckpointIO
+from setvae_cli.training.diagnosis import guessing_loss
 from setvae_cli.training.followers import Attendant, SilentLog
 from setvae_cli.training.keeper import Keeper, Save
 from setvae_cli.training.machine import Machine
@@ -84,6 +87,7 @@ def run_course(
         autocast=run.machine.autocast,
         check=check,
         sink=sink,
+        chosen_by=settings.chosen_by,
     )
     pulse = Pulse(sink, run.planned.steps, run.planned.epochs)
     resumed, path = None, None
@@ -92,6 +96,7 @@ def run_course(
         resumed, path = run.resumption.payload(run.position), run.resumption.path
     trainer = _trainer(run, [boundary, pulse], SafeCheckpointIO(resumed), place)
     trainer.fit(module, datamodule=run.data, ckpt_path=path)
+    _diagnose(run, module)
     epochs, steps = module.position.epochs_begun, trainer.global_step
     stopped = _stopped(run, module, boundary.selection, epochs, steps)
     return Course(epochs, steps, stopped, module.watch.verdicts if module.watch else ())
@@ -107,6 +112,24 @@ def _stopped(
     most = run.settings.optimizer.max_epochs
     done = f"{epochs} epochs done" if epochs >= most else f"{steps} steps done"
     return Stopped(done, early=False)
+
+
+def _diagnose(run: Prepared, module: SetVAEModule) -> None:
+    """Say why a fine-tuning loss did not fall, if it did not."""
+    if module.tuning is None or run.team.part.follows:
+        return
+    labels, header = run.data.train.labels, run.header
+    counts = [
+        np.bincount(each[each >= 0], minlength=size).tolist()
+        for each, size in zip(labels.T, header.classes, strict=True)
+    ]
+    smoothing = run.settings.objective.label_smoothing
+    found = module.tuning.diagnosis(
+        dict(zip(header.tasks, counts, strict=True)),
+        guessing_loss(counts, header.class_weights, smoothing),
+    )
+    if found:
+        _log.warning("%s", found)
 
 
 def _compile(module: SetVAEModule, machine: Machine) -> None:
@@ -146,7 +169,9 @@ def _trainer(
 
 
 def _strategy(run: Prepared) -> TeamStrategy:
-    return TeamStrategy(run.team, run.machine, predicts=bool(run.tasks.names))
+    tuned = isinstance(run.settings, FinetuneSettings)
+    all_read = bool(run.tasks.names) and not tuned
+    return TeamStrategy(run.team, run.machine, all_read=all_read, statistics=bool(run.foreign))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.files import check_space
 from setvae_cli.monitor.files import LookFiles
 from setvae_cli.runs.folder import RunFolder
@@ -26,13 +27,13 @@ from setvae_cli.training.followers import NOWHERE, Attendant, SilentLog
 from setvae_cli.training.header import lasting_settings
 from setvae_cli.training.invitation import invitation
 from setvae_cli.training.keeper import Keeper, Save
-from setvae_cli.training.machine import Machine
 from setvae_cli.training.measuring import Ended, measure_test
 from setvae_cli.training.part import Part
 from setvae_cli.training.prepared import Prepared, prepare_run
 from setvae_cli.training.records import Checked, Result, RunStarted
 from setvae_cli.training.resumption import Resumption, is_complete
 from setvae_cli.training.scalars import ScalarLog
+from setvae_cli.training.starting import counts, told
 from setvae_cli.training.tasks import describe_data
 from setvae_cli.training.team import Team
 
@@ -47,6 +48,7 @@ def fit(
     sink: Sink,
     resumption: Resumption | None = None,
     team: Team | None = None,
+    encoder: SequenceEncoder | None = None,
 ) -> Result | None:
     """Train, choose on validation, measure on test.
 
@@ -56,6 +58,7 @@ def fit(
         sink: Listener of the records in training/records.py; `Result` is returned, not sent.
         resumption: The checkpoint to go on from; None: a run of its own.
         team: The processes that train together; None: this one alone.
+        encoder: Of another package, to fine-tune; None: settings say with what a run begins.
 
     Returns:
         The closing table; None where the run that was to go on is complete.
@@ -68,7 +71,8 @@ def fit(
         Terminated: A signal asked to stop; the run was saved.
     """
     began = time.monotonic()
-    run = prepare_run(settings, store, resumption, team or Team(Part()))
+    run = prepare_run(settings, store, resumption, team or Team(Part()), encoder)
+    settings = run.settings
     place = resumption.run.path if resumption else settings.run.output_dir
     check_space(place, CHECKPOINTS * run.checkpoint_bytes, "checkpoints")
     with ExitStack() as stack:
@@ -94,6 +98,7 @@ def fit(
                 batch_size=run.planned.batch_size,
                 keep=settings.run.keep,
                 save=_behind(looks, save),
+                best=settings.run.save_top_k,
             ),
             check=vigil.check,
             sink=_keeping(looks, sink),
@@ -128,7 +133,7 @@ def _begin(run: Prepared, store: Store, stack: ExitStack) -> RunFolder | None:
         The folder; None where nothing is left to do in it.
     """
     if run.resumption is None:
-        folder = _open_folder(run.settings, store, run.machine)
+        folder = _open_folder(run, store)
         stack.enter_context(locked(folder))
         return folder
     stack.enter_context(locked(run.resumption.run))
@@ -164,15 +169,19 @@ def _started(run: Prepared, store: Store, folder: RunFolder) -> RunStarted:
     loader = run.settings.loader
     return RunStarted(
         run=str(folder.path),
-        data=describe_data(store, run.tasks),
+        data=describe_data(
+            store, run.tasks, run.portion.splits, reads_labels=run.settings.objective.has("joint")
+        ),
         model=run.model.description(),
         machine=run.machine.describe(loader.num_workers or 0),
         batches=run.planned.describe(loader.max_elements_per_batch),
+        loaded="" if run.loaded is None else told(run.loaded),
     )
 
 
-def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> RunFolder:
+def _open_folder(run: Prepared, store: Store) -> RunFolder:
     """Make the run's folder; its settings and circumstances are written before it computes."""
+    settings, machine, loaded = run.settings, run.machine, run.loaded
     folder = RunFolder.create(settings.run.output_dir, settings.run.name, settings.run.log_dir)
     write_settings(folder.settings, lasting_settings(settings))
     manifest = describe_run(
@@ -181,6 +190,7 @@ def _open_folder(settings: TrainSettings, store: Store, machine: Machine) -> Run
         device=machine.name,
         precision=machine.precision,
         threads=machine.threads,
+        started_from=None if loaded is None else counts(loaded),
     )
     write_manifest(folder.manifest, manifest)
     return folder

@@ -6,19 +6,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from setvae_cli.data.portion import Portion
 from setvae_cli.runs.checkpoint import Header
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.store.reader import Store
-from setvae_cli.store.vocabulary import Vocabulary
 from setvae_cli.training.tasks import Tasks
 
 STARTING = ("resume", "resume_from_checkpoint")
+_PLACES = ("data", "ckpt", "checkpoint")  # paths that are texts
 
 
 def build_header(
     settings: TrainSettings,
     store: Store,
-    vocabulary: Vocabulary,
+    portion: Portion,
     tasks: Tasks,
     *,
     planned_steps: int,
@@ -29,7 +30,7 @@ def build_header(
     Args:
         settings: Of the command.
         store: What it trains on.
-        vocabulary: Codes that the model knows.
+        portion: What it sees of it: codes that the model knows, and sizes.
         tasks: What it predicts.
         planned_steps: Optimizer steps that schedules end with.
         first_planned_steps: Of a resumed run, those that were planned when it began.
@@ -37,17 +38,23 @@ def build_header(
     return Header(
         setvae_version=_version(),
         settings=settings_without_paths(settings),
-        vocabulary=vocabulary.to_plain(),
+        vocabulary=portion.vocabulary.to_plain(),
         data_digest=store.digest,
         tasks=tasks.names,
         classes=tasks.classes,
-        set_size_p99=store.shape.set_size_p99,
-        time_scale=store.shape.time_scale,
-        sets_per_subject=max(store.shape.sets_per_subject, 1.0),
+        set_size_p99=portion.shape.set_size_p99,
+        time_scale=portion.shape.time_scale,
+        sets_per_subject=max(portion.shape.sets_per_subject, 1.0),
         planned_steps=planned_steps,
         first_planned_steps=first_planned_steps or planned_steps,
         measured={},
+        command=command_of(settings),
     )
+
+
+def command_of(settings: TrainSettings) -> str:
+    """The command whose settings a checkpoint holds; a resume only goes on with them."""
+    return "finetune" if isinstance(settings, FinetuneSettings) else "train"
 
 
 def settings_without_paths(settings: TrainSettings) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def settings_without_paths(settings: TrainSettings) -> dict[str, Any]:
     kept = {
         name
         for name, field in settings.fields().items()
-        if field.type is not Path and name not in ("data", *STARTING)
+        if field.type is not Path and name not in (*_PLACES, *STARTING)
     }
     return {name: value for name, value in settings.to_flat().items() if name in kept}
 

@@ -1,4 +1,4 @@
-"""Keeps a run's checkpoints: the last two, the best two, the final one, where it was stopped."""
+"""Keeps a run's checkpoints: the last two, the best, the final one, where it was stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from setvae_cli.errors import RunError
 from setvae_cli.files import atomic_path, remove
 from setvae_cli.runs.folder import Mark, RunFolder
 
-BEST = 2
 Save = Callable[[Path], None]
 
 
@@ -27,13 +26,17 @@ class Keeper:
         batch_size: Subjects a micro-batch, for names; with a budget their mean, rounded.
         keep: Interrupted and error checkpoints that stay, of each the newest.
         save: Writes the state of the run to a path.
+        best: Checkpoints that stay because validation chose them.
     """
 
-    def __init__(self, run: RunFolder, *, batch_size: int, keep: int, save: Save) -> None:
+    def __init__(
+        self, run: RunFolder, *, batch_size: int, keep: int, save: Save, best: int = 2
+    ) -> None:
         self._run, self._batch_size, self._keep, self._write = run, batch_size, keep, save
+        self._best = best
 
     def save_validated(self, *, epoch: int, step: int, measure: str, value: float) -> None:
-        """Save after a validation; among the best two it is kept under a name of its own."""
+        """Save after a validation; among the best it is kept under a name of its own."""
         path = self._run.best_path(
             epoch=epoch, step=step, measure=measure, value=value, batch_size=self._batch_size
         )
@@ -43,7 +46,7 @@ class Keeper:
                 adopt(self._run, path)
         else:
             self.save_last()
-        for worse in self._run.best()[BEST:]:
+        for worse in self._run.best()[self._best :]:
             remove(worse.path)
 
     def save_last(self) -> None:
@@ -80,7 +83,7 @@ class Keeper:
     def _is_among_best(self, path: Path) -> bool:
         wanted = self._run.as_best(path)
         better = [one for one in self._run.best() if one.path != path and one.rank < wanted.rank]
-        return len(better) < BEST
+        return len(better) < self._best
 
     @contextmanager
     def _naming_last_good(self) -> Iterator[None]:

@@ -40,11 +40,10 @@ class Measured:
             scalars["val_auc"] = mean
         return cls(scalars, absent)
 
-    @property
-    def choice(self) -> tuple[str, float]:
-        """What checkpoints are chosen by: AUC, or the loss where it is absent."""
-        if "val_auc" in self.scalars:
-            return "auc", self.scalars["val_auc"]
+    def chosen(self, by: str = "auc") -> tuple[str, float]:
+        """What checkpoints are chosen by: a measure, or the loss where it is absent."""
+        if f"val_{by}" in self.scalars:
+            return by, self.scalars[f"val_{by}"]
         return "loss", self.scalars["val_loss"]
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from setvae_cli.encoders.classifier import Model
 from setvae_cli.evaluation.measures import LevelPosterior, Metric
 from setvae_cli.evaluation.metrics import measure
 from setvae_cli.evaluation.sweep import Swept, sweep
@@ -20,6 +21,9 @@ from setvae_cli.training.measured import metric_tag
 from setvae_cli.training.prepared import Prepared
 from setvae_cli.training.records import Result
 from setvae_cli.training.scalars import ScalarLog
+
+# Of a run that reads no labels, what its closing table shows.
+LOSSES = ("loss", "forecast", "masked", "coles", "recall_1", "recall_5", "recon", "kl")
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ def measure_test(
         check: Raises where the data turned out bad; waits until all of them were looked at.
         ended: How training ended.
     """
-    chosen = folder.best()
+    chosen, reads_labels = folder.best(), run.settings.objective.has("joint")
     best = chosen[0].path if chosen else folder.best_or_last()
-    swept, measures = _sweep_test(run, load_model(best).model.to(run.machine.dtype))
+    swept, measures = _sweep_test(run, load_model(best, run.encoder).model.to(run.machine.dtype))
     metrics = measure(
         swept.logits,
         swept.labels,
@@ -76,6 +80,7 @@ def measure_test(
         chosen_by=f"val_{chosen[0].measure}" if chosen else "val_loss",
         split="test",
         metrics=metrics,
+        losses={} if reads_labels else {n: swept.scalars[n] for n in LOSSES if n in swept.scalars},
         posterior=_posterior(measures, ended.verdicts),
         verdicts=ended.verdicts,
         epochs=epochs,
@@ -85,7 +90,7 @@ def measure_test(
     )
 
 
-def _sweep_test(run: Prepared, model: SeqSetVAE) -> tuple[Swept, Measures]:
+def _sweep_test(run: Prepared, model: Model) -> tuple[Swept, Measures | None]:
     weights = weights_at(
         run.header.planned_steps,
         run.header.planned_steps,
@@ -93,23 +98,28 @@ def _sweep_test(run: Prepared, model: SeqSetVAE) -> tuple[Swept, Measures]:
         evaluating=True,
     )
     model = model.to(run.machine.device)
-    metrics = Metrics.of(model, free_bits=run.settings.objective.free_bits, thorough=False)
+    objective, metrics = run.settings.objective, None
+    if objective.has("elbo") and isinstance(model, SeqSetVAE):
+        metrics = Metrics.of(model, free_bits=objective.free_bits, thorough=False)
     swept = sweep(
         model,
-        run.data.test_dataloader(),
-        run.settings.objective,
+        run.data.evaluated("test", whole=objective.sees_whole),
+        objective,
         run.header.classes,
         weights=weights,
         sets_per_subject=run.header.sets_per_subject,
         autocast=run.machine.autocast(),
         metrics=metrics,
+        class_weights=run.header.class_weights,
     )
-    measures = metrics.result()
-    assert measures is not None  # the split holds subjects
-    return swept, measures
+    return swept, None if metrics is None else metrics.result()
 
 
-def _posterior(measures: Measures, verdicts: tuple[Verdict, ...]) -> tuple[LevelPosterior, ...]:
+def _posterior(
+    measures: Measures | None, verdicts: tuple[Verdict, ...]
+) -> tuple[LevelPosterior, ...]:
+    if measures is None:
+        return ()
     states = {verdict.level: verdict.state for verdict in verdicts}
     return tuple(
         LevelPosterior(
@@ -126,14 +136,14 @@ def _posterior(measures: Measures, verdicts: tuple[Verdict, ...]) -> tuple[Level
 
 
 def _test_scalars(
-    swept: Swept, metrics: tuple[Metric, ...], measures: Measures
+    swept: Swept, metrics: tuple[Metric, ...], measures: Measures | None
 ) -> dict[str, float]:
     found = {f"test_{name}": value for name, value in swept.scalars.items()}
     tasks = tuple(dict.fromkeys(metric.task for metric in metrics))
     for metric in metrics:
         if metric.value is not None:
             found[metric_tag("test", metric, tasks)] = metric.value
-    for level in measures.levels:
+    for level in () if measures is None else measures.levels:
         found[f"test_kl_level_{level.level}"] = level.kl
         found[f"test_active_units_level_{level.level}"] = float(level.active)
     return found

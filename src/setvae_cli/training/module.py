@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from setvae_cli.data.batch import SetBatch
+from setvae_cli.encoders.classifier import Model, vae_of
 from setvae_cli.errors import NumericalError
 from setvae_cli.evaluation.sweep import Sweep, placed
-from setvae_cli.losses.objective import loss_terms, total, weights_at
+from setvae_cli.losses.objective import further_names, loss_terms, total, weights_at
 from setvae_cli.monitor.metrics import Metrics
 from setvae_cli.monitor.record import scalars as monitor_scalars
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.checkpoint import HEADER, STATE, Header
-from setvae_cli.settings.command import TrainSettings
-from setvae_cli.training.averaging import averaged_copy, update_average
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
+from setvae_cli.training.averaging import averaged_copy, follow, statistics, update_average
 from setvae_cli.training.collapse import CollapseWatch, actions_of, asleep
 from setvae_cli.training.finite import FiniteWatch
 from setvae_cli.training.followers import SilentLog
@@ -32,6 +33,7 @@ from setvae_cli.training.ranks import gather
 from setvae_cli.training.records import Checked
 from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.schedules import dropout_seed
+from setvae_cli.training.tuning import Tuning
 from setvae_cli.training.window import Window
 
 LOG_EVERY = 10
@@ -54,7 +56,7 @@ class SetVAEModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: SeqSetVAE,
+        model: Model,
         settings: TrainSettings,
         header: Header,
         log: ScalarLog | SilentLog,
@@ -69,23 +71,30 @@ class SetVAEModule(pl.LightningModule):
         # Walking the tree of modules for them costs more than what a step does with them.
         self._weights = list(model.parameters())
         self._average = [] if self.averaged is None else list(self.averaged.parameters())
+        self._statistics = statistics(self.averaged, model)
         self.settings, self.header, self.scalar_log = settings, header, log
-        self.window, self.measured = Window(), Measured({}, {})
+        with_elbo = settings.objective.has("elbo")
+        self.window = Window(further_names(settings.objective), elbo=with_elbo)
+        self.measured = Measured({}, {})
         self._fused = fused
         self._norm: Tensor | None = None
         self._good_step = True
         self.finite = FiniteWatch(settings.run.skip_bad_batches)
-        off = settings.monitor.disable_metrics_monitoring
-        self.watch = None if off else CollapseWatch(settings, header, model)
+        off = settings.monitor.disable_metrics_monitoring or not with_elbo
+        watched = model if isinstance(model, SeqSetVAE) and not off else None
+        self.watch = None if watched is None else CollapseWatch(settings, header, watched)
         self._asleep: dict[str, Any] | None = None  # what a watch left that is off now
         self._objective = settings.objective
+        self.tuning = (
+            Tuning(model, settings, header) if isinstance(settings, FinetuneSettings) else None
+        )
         self.updating = False  # whether a step, or what belongs to it, is half done
         self.position = Position(0, 0)
         self.validated_step = -1
         self.recent_loss: float | None = None
 
     @property
-    def evaluated(self) -> SeqSetVAE:
+    def evaluated(self) -> Model:
         """The weights that count: the average, where one is kept."""
         return self.model if self.averaged is None else self.averaged
 
@@ -100,6 +109,8 @@ class SetVAEModule(pl.LightningModule):
         seed = self.settings.run.seed
         plan = batch.plan
         _seed_dropout(dropout_seed(seed, plan.epoch, plan.batch, self.global_rank), self.device)
+        if self.tuning is not None:
+            self.tuning.begin_batch(self.global_step, self.current_epoch)
 
     def training_step(self, batch: SetBatch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss."""
@@ -107,7 +118,8 @@ class SetVAEModule(pl.LightningModule):
         objective = self._objective if self.watch is None else self.watch.objective
         weights = weights_at(step, self.header.warm_up_steps, objective)
         seed = settings.run.seed
-        output = self.model(batch, noise_seed=seed)
+        # Without a KL term there is nothing that latent noise would be for.
+        output = self.model(batch, noise_seed=seed if objective.has("elbo") else None)
         terms = loss_terms(
             self.model,
             output,
@@ -115,9 +127,12 @@ class SetVAEModule(pl.LightningModule):
             objective,
             classes=self.header.classes,
             noise_seed=seed,
+            class_weights=self.header.class_weights,
         )
+        if self.tuning is not None:
+            self.tuning.see(output.logits, batch)
         if self.watch is not None:
-            self.watch.see(self.model, batch, output, step)
+            self.watch.see(vae_of(self.model), batch, output, step)
         loss = total(terms, weights, batch, self.header.sets_per_subject)
         self.finite.see(loss.detach(), batch.rows)
         self.window.add(loss, terms, weights, batch.label_mask.sum())
@@ -161,8 +176,11 @@ class SetVAEModule(pl.LightningModule):
             step=step,
             planned=self.header.planned_steps,
             first_planned=self.header.warm_up_steps,
+            lowered=1.0 if self.tuning is None else self.tuning.lowered,
         )
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.tuning is not None:
+            self.tuning.end_step(good=self._good_step)
         if self.watch is not None:
             self.watch.end_step(good=self._good_step)
         if self._good_step:
@@ -179,6 +197,7 @@ class SetVAEModule(pl.LightningModule):
         if self.averaged is not None:
             decay = self.settings.optimizer.weight_averaging
             update_average(self._average, self._weights, step=step, decay=decay)
+            follow(self._statistics)
         self.window.end_step(self._norm)
 
     def _log_window(self, step: int, rate: float) -> None:
@@ -186,6 +205,7 @@ class SetVAEModule(pl.LightningModule):
         means = {f"train_{name}_step": value for name, value in self.window.take().items()}
         if means:
             self.recent_loss = means["train_loss_step"]
+            means |= {} if self.tuning is None else self.tuning.take("step")
             plan = {"planned_steps": self.header.planned_steps, "planned_epochs": self._epochs}
             self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate}, plan)
 
@@ -193,6 +213,9 @@ class SetVAEModule(pl.LightningModule):
         """Log the means of an epoch that is done."""
         self.check_finite()
         means = {f"train_{name}_epoch": value for name, value in self.window.take_epoch().items()}
+        if self.tuning is not None:
+            means |= self.tuning.take("epoch")
+            self.tuning.end_epoch(means)
         self.scalar_log.write(self.global_step, self.current_epoch + 1, means)
 
     def look(self, *, validates: bool) -> Checked | None:
@@ -215,8 +238,9 @@ class SetVAEModule(pl.LightningModule):
         """A pass over so many subjects of validation with the weights that count."""
         self.check_finite()
         model = self.evaluated.eval()
-        metrics = None if self.watch is None else self.watch.metrics(model, subjects)
-        return Sweep(model, self.settings.objective, self.header.classes, metrics)
+        metrics = None if self.watch is None else self.watch.metrics(vae_of(model), subjects)
+        header = self.header
+        return Sweep(model, self.settings.objective, header.classes, metrics, header.class_weights)
 
     def validation_ends(self, collected: Sweep, epoch: int) -> Checked | None:
         """Measure the pass and log it under an epoch, counted from 1.
@@ -236,6 +260,8 @@ class SetVAEModule(pl.LightningModule):
         )
         swept = collected.finish(weights, self.header.sets_per_subject, gather)
         self.measured = Measured.of(swept, self.header.tasks, self.header.classes)
+        if self.tuning is not None:
+            self.measured = self.tuning.validated(self.measured, swept)
         if not math.isfinite(self.measured.scalars["val_loss"]):
             raise NumericalError(
                 f"the validation loss is not finite at step {self.global_step}",
@@ -270,8 +296,9 @@ class SetVAEModule(pl.LightningModule):
             set_decay(optimizer, self.settings.optimizer)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; its rate is set before each step and has no state of its own."""
-        return build_optimizer(self.model, self.settings.optimizer, fused=self._fused)
+        """Adam; its rate is set before each step and has no state of its own."""
+        slow = None if self.tuning is None else self.tuning.slow
+        return build_optimizer(self.model, self.settings.optimizer, fused=self._fused, slow=slow)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put our header on it, and what else a run goes on with."""
@@ -292,15 +319,18 @@ class SetVAEModule(pl.LightningModule):
             "skipped": self.finite.skipped,
             "batches": int(self.trainer.num_training_batches),
             "watch": self._asleep if self.watch is None else self.watch.state(),
+            "tuning": None if self.tuning is None else self.tuning.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with it; its header said what this module was built with."""
         header = Header.model_validate(checkpoint[HEADER])
-        self.window = Window.from_state(checkpoint[STATE]["window"])
+        self.window.load(checkpoint[STATE]["window"])
         self.finite.skipped = int(checkpoint[STATE]["skipped"])
         self.measured = Measured(header.measured, {})
         self._load_watch(checkpoint[STATE].get("watch"))
+        if self.tuning is not None:
+            self.tuning.load(checkpoint[STATE]["tuning"])
         self.position = Position(header.next_epoch or 0, header.next_batch or 0)
         self.validated_step = header.validated_step
 

@@ -1,13 +1,15 @@
-"""AdamW in groups: who learns at which rate, and who decays."""
+"""Adam or AdamW in groups: who learns at which rate, and who decays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.settings.finetune import TunedOptimizerSettings
 from setvae_cli.settings.optimizer import OptimizerSettings
 from setvae_cli.training.schedules import lr_factor, warmup_steps
 
@@ -15,22 +17,30 @@ _TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def build_optimizer(
-    model: SeqSetVAE, settings: OptimizerSettings, *, fused: bool
-) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over up to four groups.
+    model: nn.Module,
+    settings: OptimizerSettings,
+    *,
+    fused: bool,
+    slow: tuple[Sequence[nn.Parameter], float] | None = None,
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), or Adam, over up to four groups.
 
-    The set encoder learns at its own share of the rate; norms, biases and embeddings do not decay.
-    Every group remembers its share as `share`.
+    The set encoder, or what is named, learns at its own share of the rate; norms, biases and
+    embeddings do not decay. Every group remembers its share as `share`.
 
     Args:
         model: The model that is trained.
-        settings: Rate, share, decay.
+        settings: Rate and decay.
         fused: One kernel for all weights; not with a gradient scaler.
+        slow: Weights with a share of their own, and that share; None: the set encoder's.
     """
-    encoder = {id(parameter) for parameter in model.set_encoder_parameters()}
+    if slow is None:
+        assert isinstance(model, SeqSetVAE)
+        slow = model.set_encoder_parameters(), settings.set_encoder_lr_ratio
+    encoder = {id(parameter) for parameter in slow[0]}
     still = {id(parameter) for parameter in undecayed(model)}
     groups: list[dict[str, Any]] = []
-    for share, inside in ((1.0, False), (settings.set_encoder_lr_ratio, True)):
+    for share, inside in ((1.0, False), (slow[1], True)):
         for decay, exempt in ((settings.weight_decay, False), (0.0, True)):
             members = [
                 parameter
@@ -40,7 +50,9 @@ def build_optimizer(
             if members:
                 decays = {"weight_decay": decay, "decays": not exempt}
                 groups.append({"params": members, "share": share, **decays})
-    return torch.optim.AdamW(groups, lr=settings.lr, fused=fused)
+    coupled = isinstance(settings, TunedOptimizerSettings) and settings.optimizer == "adam"
+    kind = torch.optim.Adam if coupled else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, fused=fused)
 
 
 def undecayed(model: nn.Module) -> list[nn.Parameter]:
@@ -64,6 +76,7 @@ def set_rate(
     step: int,
     planned: int,
     first_planned: int | None = None,
+    lowered: float = 1.0,
 ) -> float:
     """Give every group the rate of a step.
 
@@ -73,12 +86,14 @@ def set_rate(
         step: Optimizer steps done before this one.
         planned: Optimizer steps of the whole run.
         first_planned: Of a resumed run, those planned when it began.
+        lowered: What a plateau has left of it.
 
     Returns:
         The rate of a group whose share is 1.
     """
     rising = warmup_steps(settings.lr_warmup, first_planned or planned)
     factor = lr_factor(step, planned, warmup=rising, cosine=settings.scheduler == "cosine")
+    factor *= lowered
     for group in optimizer.param_groups:
         group["lr"] = settings.lr * factor * group["share"]
     return settings.lr * factor

@@ -17,15 +17,15 @@ from typing import Any
 
 from setvae_cli.errors import InputError
 from setvae_cli.runs.folder import RunFolder
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings
 
-PLACES = ("output_dir", "name", "log_dir", "data")
+PLACES = ("output_dir", "name", "log_dir", "data", "ckpt", "checkpoint")
 _WRITTEN = ("output_dir", "log_dir")
 
 
 def is_place(name: str) -> bool:
     """Whether a setting says where something lies; checkpoints do not hold it."""
-    return name in PLACES or TrainSettings.fields()[name].type is Path
+    return name in PLACES or FinetuneSettings.fields()[name].type is Path
 
 
 def from_here(run: RunFolder, typed: Mapping[str, Any]) -> dict[str, Any]:

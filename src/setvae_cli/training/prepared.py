@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from setvae_cli.data.datamodule import SetDataModule
-from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.data.portion import Portion
+from setvae_cli.encoders.classifier import Model
+from setvae_cli.encoders.door import SequenceEncoder
+from setvae_cli.encoders.weights import Match
 from setvae_cli.runs.checkpoint import Header
-from setvae_cli.runs.model import build_untrained
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.store.reader import Store
-from setvae_cli.store.shareable import shareable_vocabulary
+from setvae_cli.training.beginning import Begun, begin
+from setvae_cli.training.class_weights import class_weights
 from setvae_cli.training.header import build_header
 from setvae_cli.training.machine import Machine, resolve
 from setvae_cli.training.planned import Planned, plan_run
 from setvae_cli.training.position import Position
 from setvae_cli.training.resumption import Resumption
-from setvae_cli.training.tasks import Tasks, check_splits, predicted_tasks
+from setvae_cli.training.tasks import Tasks, cuts_of, slicing_of
 from setvae_cli.training.team import Team
 
 
@@ -25,28 +28,37 @@ class Prepared:
     """A run that can begin.
 
     Attributes:
-        settings: Of the command; of a resumed run those to go on with.
+        settings: Of the command; of a resumed run those to go on with. In fine-tuning with the
+            architecture of the checkpoint.
         machine: Where it computes.
         tasks: What it predicts.
-        model: Untrained.
+        portion: Its rows of the store, and their statistics.
+        model: As it begins: untrained, or with a trained body.
         data: The three splits.
         planned: Its size.
         header: What its checkpoints say about themselves.
         resumption: The checkpoint to go on from; None: it begins.
         position: Where it goes on.
         team: The processes that train together.
+        loaded: How the weights of a checkpoint fitted; None: none were loaded.
+        encoder: The encoder of another package that is fine-tuned, as it was given.
+        foreign: Its name.
     """
 
     settings: TrainSettings
     machine: Machine
     tasks: Tasks
-    model: SeqSetVAE
+    portion: Portion
+    model: Model
     data: SetDataModule
     planned: Planned
     header: Header
     resumption: Resumption | None
     position: Position
     team: Team
+    loaded: Match | None = None
+    encoder: SequenceEncoder | None = None
+    foreign: str | None = None
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -56,36 +68,38 @@ class Prepared:
 
 
 def prepare_run(
-    settings: TrainSettings, store: Store, resumption: Resumption | None, team: Team
+    settings: TrainSettings,
+    store: Store,
+    resumption: Resumption | None,
+    team: Team,
+    encoder: SequenceEncoder | None = None,
 ) -> Prepared:
     """Build model, loaders and plan.
 
     Raises:
-        InputError: The store cannot carry this run.
-        SettingsError: A GPU is asked for and there is none.
+        InputError: The store, or the checkpoint to start from, cannot carry this run.
+        SettingsError: A GPU is asked for and there is none, or settings do not fit the labels.
+        RunError: The checkpoint to start from lacks weights.
     """
+    begun = begin(settings, store, resumption.header if resumption else None, encoder)
+    settings, portion, tasks = begun.settings, begun.portion, begun.tasks
     machine = resolve(settings.run, settings.model.dim)
-    check_splits(store)
-    tasks = predicted_tasks(store, settings.objective.pred_weight)
-    vocabulary = shareable_vocabulary(store)
-    model = build_untrained(
-        settings,
-        vocabulary,
-        classes=tasks.classes,
-        set_size_p99=store.shape.set_size_p99,
-        time_scale=store.shape.time_scale,
-    ).to(machine.dtype)
+    cuts = cuts_of(settings.objective, store, portion.shape.time_scale)
+    model = begun.model.to(machine.dtype)
     data = SetDataModule(
         store,
-        vocabulary,
+        portion.vocabulary,
         settings.loader,
         tasks=tasks.names,
         seed=settings.run.seed,
         hide_rate=settings.model.input_dropout,
         plan_sets=model.needs_set_plan,
         limit_val_batches=settings.run.limit_val_batches,
+        splits=portion.splits,
         rank=team.part.rank,
         world=team.part.world,
+        cuts=cuts,
+        slicing=slicing_of(settings.objective, settings.loader),
     )
     position = resumption.position(data) if resumption else Position(0, 0)
     done = resumption.step if resumption else 0
@@ -93,11 +107,24 @@ def prepare_run(
     header = build_header(
         settings,
         store,
-        vocabulary,
+        portion,
         tasks,
         planned_steps=planned.steps,
         first_planned_steps=resumption.header.warm_up_steps if resumption else None,
     )
     return Prepared(
-        settings, machine, tasks, model, data, planned, header, resumption, position, team
+        settings, machine, tasks, portion, model, data, planned,
+        _tuned(header, begun, data), resumption, position, team,
+        begun.loaded, begun.encoder, begun.foreign,
+    )  # fmt: skip
+
+
+def _tuned(header: Header, begun: Begun, data: SetDataModule) -> Header:
+    """The header of a run, with what fine-tuning adds to it."""
+    if not isinstance(begun.settings, FinetuneSettings):
+        return header
+    tasks = begun.tasks
+    weights = class_weights(
+        begun.settings.tuning, data.train.labels, tasks=tasks.names, classes=tasks.classes
     )
+    return header.model_copy(update={"class_weights": weights, "foreign": begun.foreign})

@@ -30,6 +30,7 @@ class RunStarted:
         machine: Cores, GPU, precision, workers.
         batches: With a budget of elements: the budget, subjects a batch on average and their
             range, batches an epoch. Empty with a fixed number of subjects.
+        loaded: In fine-tuning: weights of the trained model, those missing and mismatched.
     """
 
     run: str
@@ -37,6 +38,7 @@ class RunStarted:
     model: str
     machine: str
     batches: str = ""
+    loaded: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,12 @@ class Result:
         chosen_by: What chose it: `val_auc`, or `val_loss` where AUROC is absent.
         split: The split that was measured.
         metrics: AUROC, AUPRC and accuracy a task, with intervals; absent ones carry a reason.
-        posterior: One entry a level.
+        posterior: One entry a level; none without an elbo.
         verdicts: What the watch over the run said last, one a level; empty without a watch.
         epochs, steps: How far training went.
         seconds: Wall-clock seconds of the whole run.
         stopped: Why training ended.
+        losses: Of a run that reads no labels, its losses on that split; else empty.
     """
 
     run: str
@@ -174,3 +177,4 @@ class Result:
     steps: int
     seconds: float
     stopped: str
+    losses: Mapping[str, float] = field(default_factory=dict)

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from setvae_cli.data.datamodule import SetDataModule
-from setvae_cli.errors import InputError
+from setvae_cli.encoders.classifier import Model
+from setvae_cli.encoders.door import SequenceEncoder
+from setvae_cli.encoders.opening import open_encoder
+from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.files import sweep_orphans
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.numbers import count
@@ -22,8 +26,10 @@ from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import rebuild
 from setvae_cli.runs.resume import Chosen, choose, set_aside
 from setvae_cli.runs.settings_file import read_settings, write_settings
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
+from setvae_cli.settings.wording import explain
 from setvae_cli.store.reader import Store
+from setvae_cli.store.vocabulary import Vocabulary
 from setvae_cli.training.changes import Changes, check_data, compare
 from setvae_cli.training.collapse import CollapseWatch, actions_of
 from setvae_cli.training.header import lasting_settings
@@ -148,21 +154,58 @@ def prepare(path: Path, given: Mapping[str, Any]) -> Resumption:
     chosen = choose(path)
     content = chosen.content
     # Refuses what does not fit together.
-    loaded = rebuild(content.header, content.weights(), content.path)
+    encoder = _restated(content, given)
+    loaded = rebuild(content.header, content.weights(), content.path, encoder)
     typed = _places(chosen.run)
     places = from_here(chosen.run, typed)
-    saved = TrainSettings.from_flat({**places, **content.header.settings})
-    settings = TrainSettings.from_flat({**saved.to_flat(), **given})
+    saved = type(loaded.settings).from_flat({**places, **content.header.settings})
+    settings = _replaced(saved, given)
     changes = compare(saved, settings)
     check_there(settings.data)
     _check_watch(content, loaded.model, settings)
     return Resumption(chosen, saved, settings, changes, as_typed(chosen.run, typed, given))
 
 
-def _check_watch(content: CheckpointContent, model: SeqSetVAE, settings: TrainSettings) -> None:
+def _restated(content: CheckpointContent, given: Mapping[str, Any]) -> SequenceEncoder | None:
+    """The encoder of another package that a run goes on with, whose code runs only when named.
+
+    Raises:
+        InputError: It is needed and not named.
+        SettingsError: It cannot be opened, or none is needed.
+    """
+    named, header = given.get("encoder"), content.header
+    if header.foreign is None:
+        if named is not None:
+            what = "the run has no encoder of another package"
+            raise SettingsError(what, where="--encoder", mend="leave it out")
+        return None
+    if named is None:
+        raise InputError(
+            f"needs the encoder {header.foreign:.80}, code of another package",
+            where=str(content.path),
+            mend="name it again with --encoder",
+        )
+    return open_encoder(named, codes=len(Vocabulary.from_plain(header.vocabulary).codes))
+
+
+def _replaced(saved: TrainSettings, given: Mapping[str, Any]) -> TrainSettings:
+    """Settings with others in their stead.
+
+    Raises:
+        SettingsError: They do not go together.
+    """
+    try:
+        return type(saved).from_flat({**saved.to_flat(), **given})
+    except ValidationError as error:
+        fields = saved.fields()
+        origins = {name: fields[name].option for name in given if name in fields}
+        raise explain(error, fields, origins, {}) from error
+
+
+def _check_watch(content: CheckpointContent, model: Model, settings: TrainSettings) -> None:
     state = content.payload[STATE].get("watch")
     try:
-        if state is not None:
+        if state is not None and isinstance(model, SeqSetVAE):
             CollapseWatch(settings, content.header, model).load(state)
     except ValueError as error:
         raise InputError(
@@ -204,6 +247,6 @@ def _is_measured(resumption: Resumption) -> bool:
 
 def _places(run: RunFolder) -> dict[str, Any]:
     """Paths of a run, which its checkpoints do not hold."""
-    fields = TrainSettings.fields()
+    fields = FinetuneSettings.fields()
     settings = read_settings(run.settings)
     return {name: value for name, value in settings.items() if name in fields and is_place(name)}

@@ -10,11 +10,12 @@ from typing import Any
 class Selection:
     """The best validation so far.
 
-    AUC decides, the loss where AUC is absent; a validation with AUC is better than any without.
+    One measure decides, the loss where it is absent; a validation with it is better than any
+    without.
 
     Attributes:
         patience: Validations without a better one until `exhausted`; 0: never.
-        measure: `auc` or `loss`; None before the first validation.
+        measure: `auc`, `acc` or `loss`; None before the first validation.
         best: Its value.
         waited: Validations since the best.
     """
@@ -28,7 +29,7 @@ class Selection:
         """Take note of a validation.
 
         Args:
-            measure: `auc` (higher is better) or `loss` (lower is better).
+            measure: `auc` or `acc` (higher is better), or `loss` (lower is better).
             value: Compared to four decimals, which is what names of checkpoints keep.
 
         Returns:
@@ -36,9 +37,9 @@ class Selection:
         """
         value = round(value, 4)
         if self.measure == measure:
-            better = value > self.best if measure == "auc" else value < self.best
+            better = value < self.best if measure == "loss" else value > self.best
         else:
-            better = self.measure is None or measure == "auc"
+            better = self.measure is None or measure != "loss"
         self.waited = 0 if better else self.waited + 1
         if better:
             self.measure, self.best = measure, value

@@ -33,15 +33,18 @@ class TeamStrategy(DDPStrategy):
     Args:
         team: They.
         machine: Where each computes.
-        predicts: Whether there is a label. Without one the head has no gradient, which is the only
-            case in which weights have none, whatever a batch holds.
+        all_read: Whether every weight has a gradient, whatever a batch holds. Without a label the
+            head has none, and in fine-tuning frozen parts have none until they learn.
+        statistics: Whether buffers change, as those of a BatchNorm of others; ours are constants.
     """
 
-    def __init__(self, team: Team, machine: Machine, *, predicts: bool) -> None:
+    def __init__(
+        self, team: Team, machine: Machine, *, all_read: bool, statistics: bool = False
+    ) -> None:
         super().__init__(
             timeout=PATIENCE,
-            broadcast_buffers=False,  # they are constants
-            find_unused_parameters=not predicts,
+            broadcast_buffers=statistics,
+            find_unused_parameters=not all_read,
         )
         self._team, self._machine = team, machine
 

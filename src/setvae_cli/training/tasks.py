@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from setvae_cli.errors import InputError
+from setvae_cli.data.slices import SliceRule
+from setvae_cli.data.views import Cuts
+from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.numbers import count
+from setvae_cli.settings.objective import ObjectiveSettings
+from setvae_cli.settings.run import LoaderSettings
 from setvae_cli.store.format import SPLITS
 from setvae_cli.store.reader import Store
 
@@ -28,16 +34,21 @@ class Tasks:
     classes: tuple[int, ...]
 
 
-def predicted_tasks(store: Store, weight: float) -> Tasks:
-    """The store's labels that its training split knows.
+def predicted_tasks(store: Store, weight: float, rows: NDArray[np.int64] | None = None) -> Tasks:
+    """The store's labels that its training rows know.
 
     A label without a single training subject is left out, and said; without any label prediction
     is off, as it is without weight.
+
+    Args:
+        store: Whose labels.
+        weight: Of prediction.
+        rows: Training rows; None: those of its own training split.
     """
     if not weight:
         log.warning("--pred-weight 0: prediction is off, and the loss chooses the best checkpoint")
         return Tasks((), ())
-    train = store.labels[store.split("train")]
+    train = store.labels[store.split("train") if rows is None else rows]
     kept = []
     for number, name in enumerate(store.tasks):
         if (train[:, number] >= 0).any():
@@ -49,23 +60,74 @@ def predicted_tasks(store: Store, weight: float) -> Tasks:
     return Tasks(tuple(name for name, _ in kept), tuple(count for _, count in kept))
 
 
-def check_splits(store: Store) -> None:
-    """Make sure that there is something to train, choose and measure with.
+def tasks_of(objective: ObjectiveSettings, store: Store, rows: NDArray[np.int64]) -> Tasks:
+    """What a run predicts: nothing where its objective reads no labels.
+
+    Args:
+        objective: Of the run.
+        store: Whose labels.
+        rows: Training rows.
+    """
+    if not objective.has("joint"):
+        return Tasks((), ())
+    return predicted_tasks(store, objective.pred_weight, rows)
+
+
+def cuts_of(objective: ObjectiveSettings, store: Store, time_scale: float) -> Cuts | None:
+    """Where an objective cuts subjects; None: nowhere.
 
     Raises:
-        InputError: A split has no subject.
+        InputError: Positions of the store are not times.
     """
-    for name in SPLITS:
-        if not len(store.split(name)):
-            mend = "give --split-fractions that leave it some, or more subjects"
-            raise InputError(f"the {name} split has no subject", mend=mend)
+    if not objective.has("forecast"):
+        return None
+    axes = store.shard(0).positions.shape[1]
+    if axes != 1:
+        raise InputError(
+            f"a forecast needs sets in time, and positions of this store have {axes} numbers",
+            where=str(store.path),
+            mend="leave forecast out of --objective",
+        )
+    first, last = objective.forecast_cut
+    return Cuts(
+        first=first * time_scale,
+        last=last * time_scale,
+        share=objective.forecast_cut_share,
+        horizon=objective.forecast_horizon * time_scale,
+    )
 
 
-def describe_data(store: Store, tasks: Tasks) -> str:
+def slicing_of(objective: ObjectiveSettings, loader: LoaderSettings) -> SliceRule | None:
+    """How an objective slices subjects; None: it does not.
+
+    Raises:
+        SettingsError: Batches hold one subject, so that slices of others are never seen.
+    """
+    if not objective.has("coles"):
+        return None
+    if loader.batch_size < 2 and loader.max_elements_per_batch is None:
+        raise SettingsError(
+            "1 leaves coles no other subject in a batch",
+            where="--batch-size",
+            mend="take at least 2; 64 is a good start",
+        )
+    least, most = objective.coles_sets
+    beside = objective.parts != {"coles"}
+    return SliceRule(objective.coles_slices, least, most, beside=beside)
+
+
+def describe_data(
+    store: Store,
+    tasks: Tasks,
+    splits: Mapping[str, NDArray[np.int64]] | None = None,
+    *,
+    reads_labels: bool = True,
+) -> str:
     """One line: source, codes, subjects a split, positive share of the first label."""
-    counts = "/".join(count(len(store.split(name))) for name in SPLITS)
+    splits = {name: store.split(name) for name in SPLITS} if splits is None else splits
+    counts = "/".join(count(len(splits[name])) for name in SPLITS)
     line = f"{store.manifest.source}, {len(store.vocabulary.codes)} codes, {counts} subjects"
     if not tasks.names:
-        return f"{line}, no labels"
+        return f"{line}, no labels" if reads_labels else f"{line}, labels are not read"
     labels = store.labels[:, store.tasks.index(tasks.names[0])]
     return f"{line}, {100 * np.mean(labels[labels >= 0] > 0):.1f} % positive"

@@ -10,22 +10,34 @@ import torch
 from torch import Tensor
 
 from setvae_cli.losses.objective import LossTerms, Weights
+from setvae_cli.losses.term import means_of
 from setvae_cli.training.ranks import add_up
 
-_TERMS = ("loss", "recon", "kl", "beta_kl", "pred", "labelled", "sets", "elements")
-_COLUMNS = (*_TERMS, "norm", "steps")
+_ELBO = ("recon", "kl", "beta_kl")
+_TERMS = ("loss", *_ELBO, "pred", "labelled", "sets", "elements")
 
 
 class Window:
-    """Sums loss terms of micro-batches; a `take` reads them once for many steps, of all ranks."""
+    """Sums loss terms of micro-batches; a `take` reads them once for many steps, of all ranks.
 
-    def __init__(self) -> None:
+    Args:
+        further: Names of the terms that there are beside those of elbo and prediction.
+        elbo: Whether there are those of the elbo.
+    """
+
+    def __init__(self, further: tuple[str, ...] = (), *, elbo: bool = True) -> None:
+        self._further, self._elbo = further, elbo
+        counts = [f"{name}_count" for name in further]
+        self._terms = (*_TERMS, *further, *counts)
         self._begun: list[Tensor] = []  # of the step that is not done yet
         self._rows: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._steps = 0
         self._weights = Weights(0.0, 0.0, 0.0)
-        self._epoch = dict.fromkeys(_COLUMNS, 0.0)
+        self._epoch = self._nothing()
+
+    def _nothing(self) -> dict[str, float]:
+        return dict.fromkeys((*self._terms, "norm", "steps"), 0.0)
 
     def state(self) -> dict[str, Any]:
         """What whole steps gave so far, for a checkpoint."""
@@ -37,16 +49,13 @@ class Window:
             "epoch": dict(self._epoch),
         }
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Window:
-        """The window that `state` described."""
-        window = cls()
-        window._rows = [] if state["rows"] is None else list(state["rows"])
-        window._norms = [] if state["norms"] is None else list(state["norms"])
-        window._steps = state["steps"]
-        window._weights = Weights(*state["weights"])
-        window._epoch = dict(state["epoch"])
-        return window
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` described, of a window for the same terms."""
+        self._rows = [] if state["rows"] is None else list(state["rows"])
+        self._norms = [] if state["norms"] is None else list(state["norms"])
+        self._steps = state["steps"]
+        self._weights = Weights(*state["weights"])
+        self._epoch = dict(state["epoch"])
 
     def add(self, loss: Tensor, terms: LossTerms, weights: Weights, labelled: Tensor) -> None:
         """Add a micro-batch.
@@ -60,7 +69,9 @@ class Window:
         beta_kl = weights.beta * terms.kl_objective.detach().sum()
         row = [loss, terms.recon, terms.kl.sum(), beta_kl, terms.pred.sum(), labelled]
         counts = [loss.new_full((), number) for number in (terms.sets, terms.elements)]
-        self._begun.append(torch.stack([part.detach().float() for part in (*row, *counts)]))
+        further = [terms.further[name] for name in self._further]
+        more = (*(one.sum for one in further), *(one.count for one in further))
+        self._begun.append(torch.stack([part.detach().float() for part in (*row, *counts, *more)]))
         self._weights = weights
 
     def end_step(self, norm: Tensor | None) -> None:
@@ -79,9 +90,9 @@ class Window:
         """Means since the last call; empty without a step.
 
         Returns:
-            `loss` and `elements` a step, `recon`, `kl` and `beta_kl` in nats a set, `pred` in nats
-            a label (only with labels), `grad_norm` (only when known), and the weights of the last
-            step.
+            `loss` and `elements` a step, `recon`, `kl` and `beta_kl` in nats a set and their
+            weights of the last step (only with an elbo), `pred` in nats a label (only with labels),
+            further terms in nats of what they count, `grad_norm` (only when known).
         """
         recent = self._drain()
         for name, value in recent.items():
@@ -91,14 +102,15 @@ class Window:
     def take_epoch(self) -> dict[str, float]:
         """Means since the last call of this kind, in which what `take` read counts too."""
         self.take()
-        sums, self._epoch = self._epoch, dict.fromkeys(_COLUMNS, 0.0)
+        sums, self._epoch = self._epoch, self._nothing()
         return self._means(sums)
 
     def _drain(self) -> dict[str, float]:
         """Read the device; what was gathered starts again at nothing."""
-        sums = _stacked(self._rows).sum(dim=0).tolist() if self._rows else [0.0] * len(_TERMS)
+        names = self._terms
+        sums = _stacked(self._rows).sum(dim=0).tolist() if self._rows else [0.0] * len(names)
         norm = float(_stacked(self._norms).sum()) if self._norms else 0.0
-        found = dict(zip(_COLUMNS, [*sums, norm, self._steps], strict=True))
+        found = dict(zip((*names, "norm", "steps"), [*sums, norm, self._steps], strict=True))
         self._rows, self._norms, self._steps = [], [], 0
         return found
 
@@ -108,11 +120,15 @@ class Window:
         found = {
             "loss": sums["loss"] / sums["steps"],
             "elements": sums["elements"] / sums["steps"],
-            **{name: sums[name] / sums["sets"] for name in ("recon", "kl", "beta_kl")},
-            "beta": self._weights.beta,
-            "recon_weight": self._weights.recon,
-            "pred_weight": self._weights.pred,
         }
+        if self._elbo:
+            found |= {name: sums[name] / sums["sets"] for name in _ELBO}
+            found |= {
+                "beta": self._weights.beta,
+                "recon_weight": self._weights.recon,
+                "pred_weight": self._weights.pred,
+            }
+        found |= means_of({name: (sums[name], sums[f"{name}_count"]) for name in self._further})
         if sums["labelled"]:
             found["pred"] = sums["pred"] / sums["labelled"]
         if sums["norm"]:

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TRAIN, VAL = PENS[0], PENS[1]
+STAGES = ("train", "val")
 TERMS = (
     ("loss", "Loss", "loss"),
     ("recon", "Reconstruction", "nats a set"),
     ("kl", "KL to the prior", "nats a set"),
     ("pred", "Prediction", "nats a label"),
+)
+FURTHER = (
+    ("forecast", "Forecast", "nats a subject"),
+    ("masked", "Hidden values", "nats a value"),
+    ("coles", "Contrastive", "a slice"),
 )
 METRICS = (("auc", "AUROC"), ("auprc", "AUPRC"), ("accuracy", "Accuracy"))
 DYNAMICS = (
@@ -121,16 +127,28 @@ def _render(
 
 
 def _loss_panels(runs: Sequence[Curves]) -> list[Paint]:
+    terms = _terms(runs)
     if len(runs) == 1:
-        return [_single_term(runs[0], *term) for term in TERMS]
+        return [_single_term(runs[0], *term) for term in terms]
     found, legacy = [], any(run.legacy for run in runs)
-    for word, title, unit in TERMS:
+    for word, title, unit in terms:
         if legacy:
             title, unit = (f"{title} (legacy)", unit) if word == "kl" else (title, "as logged")
         for stage, name in (("train", "training"), ("val", "validation")):
             curves = [_stage(run, stage, word) for run in runs]
             found.append(_compared(runs, f"{title}, {name}", unit, curves))
     return found
+
+
+def _terms(runs: Sequence[Curves]) -> Sequence[tuple[str, str, str]]:
+    """Those of every run; where an objective has others, all that some run has."""
+
+    def is_there(word: str) -> bool:
+        return any(_stage(run, stage, word) is not None for run in runs for stage in STAGES)
+
+    if not any(is_there(word) for word, _, _ in FURTHER):
+        return TERMS
+    return [term for term in (*TERMS, *FURTHER) if is_there(term[0])]
 
 
 def _metric_panels(runs: Sequence[Curves]) -> list[Paint]:

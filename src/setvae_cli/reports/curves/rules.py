@@ -18,6 +18,13 @@ from setvae_cli.reports.curves.trouble import instability, level_from
 RISE, BETTER_AUC, WEAK_AUC = 0.1, 0.02, 0.6
 LEAST_VALIDATIONS = 4
 QUICK_BETA = 0.02
+TERMS = (
+    ("recon", "reconstruction"),
+    ("pred", "prediction"),
+    ("forecast", "the forecast"),
+    ("masked", "hidden values"),
+    ("coles", "the contrastive loss"),
+)
 
 
 def diagnose(run: Curves) -> tuple[Diagnosis, ...]:
@@ -41,7 +48,7 @@ def over_fitting(run: Curves) -> Diagnosis:
     )
     found: list[str] = []
     judged = False
-    for word, label in (("recon", "reconstruction"), ("pred", "prediction")):
+    for word, label in TERMS:
         val, train = run.get(f"val_{word}"), run.get(f"train_{word}_epoch", f"train_{word}_step")
         if val is not None and train is not None and len(val) >= LEAST_VALIDATIONS:
             judged = True

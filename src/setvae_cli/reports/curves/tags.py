@@ -14,10 +14,11 @@ RATIO = "val_active_ratio@"
 WORDS = frozenset(
     {
         "loss", "recon", "kl", "beta_kl", "kl_obj", "pred", "beta", "recon_weight", "pred_weight",
+        "forecast", "masked", "coles",
         "auc", "auprc", "accuracy", "grad_norm", "variance", "active_units",
     }
 )  # fmt: skip
-_ALIASES = {"class_loss": "pred", "auroc": "auc"}
+_ALIASES = {"class_loss": "pred", "auroc": "auc", "acc": "accuracy"}
 _LEARNING_RATE = re.compile(r"lr-\w+(?:/pg1)?")
 _STAGED = re.compile(r"(train|val)_(\w+?)(_step|_epoch)?")
 

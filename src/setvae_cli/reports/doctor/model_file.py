@@ -10,7 +10,7 @@ from torch import Tensor
 from setvae_cli import numbers
 from setvae_cli.errors import InputError
 from setvae_cli.reports.doctor.finding import Finding, Section, wrong
-from setvae_cli.runs.checkpoint import CheckpointContent, Header, is_intact, read
+from setvae_cli.runs.checkpoint import CheckpointContent, Header, check_finite, is_intact, read
 from setvae_cli.runs.export import begins_as_exported, read_exported
 from setvae_cli.runs.model import rebuild
 from setvae_cli.runs.original import OriginalCheckpoint, read_original
@@ -73,7 +73,10 @@ def verified(path: Path) -> CheckpointContent:
         InputError: They do not, or it cannot be opened.
     """
     content = read(path, mapped=True)
-    rebuild(content.header, content.weights(), path)
+    if content.header.foreign is None:
+        rebuild(content.header, content.weights(), path)
+    else:
+        check_finite(content.weights(), path)
     return content
 
 
@@ -111,6 +114,10 @@ def _header(header: Header) -> Finding:
 
 def _model(header: Header, weights: Mapping[str, Tensor], path: Path, mend: str) -> Finding:
     try:
+        if header.foreign is not None:
+            check_finite(weights, path)
+            value = f"{len(weights)} tensors, all finite, for {header.foreign:.40}"
+            return Finding("model", f"{value} of another package")
         model = rebuild(header, weights, path).model
     except InputError as error:
         return wrong("model", error, mend)

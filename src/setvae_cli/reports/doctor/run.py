@@ -19,7 +19,7 @@ from setvae_cli.runs.lock import is_locked
 from setvae_cli.runs.manifest import read_manifest
 from setvae_cli.runs.resume import choose
 from setvae_cli.runs.settings_file import read_settings
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import TrainSettings, settings_of_run
 
 BACK = "put it back from a copy; checkpoints hold the settings too"
 PASSED = "setvae resume puts it aside"
@@ -45,7 +45,7 @@ def examine_run(path: Path, sink: Sink) -> Section:
 
 def _settings(run: RunFolder) -> tuple[TrainSettings | None, list[Finding]]:
     try:
-        settings = TrainSettings.from_flat(read_settings(run.settings))
+        settings = settings_of_run(read_settings(run.settings))
     except SetvaeError as error:
         return None, [wrong("settings", error, BACK)]
     except ValidationError as error:

@@ -1,0 +1,267 @@
+"""A comparison behind fine-tuning, as the command line runs, resumes and shows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from setvae_cli.cli.output import Output
+from setvae_cli.cli.precompute import shown
+from setvae_cli.errors import SettingsError, Terminated, placed
+from setvae_cli.settings.command import EvaluateSettings, FinetuneSettings
+
+if TYPE_CHECKING:
+    from setvae_cli.evaluation.decision import Shares
+    from setvae_cli.training.compare.comparison import Comparison
+    from setvae_cli.training.compare.folder import ComparisonFolder
+    from setvae_cli.training.compare.run import JobStarted
+
+BESIDE = "comparison"
+TAKEN = (
+    "data", "label", "device", "output_dir", "group_readable", "resamples", "repeats", "folds",
+    "fold_seed", "fold_label",
+)  # fmt: skip
+
+
+def cross_validate(
+    settings: FinetuneSettings, output: Output, path: Path | None = None, *, tunes: bool = True
+) -> None:
+    """Compare over folds, or over shares of the labels, and show the table that decides.
+
+    Args:
+        settings: Of the fine-tuning, with checkpoint, data and architecture as they are.
+        output: Where it is shown.
+        path: The folder of a comparison to go on with; None: a folder of its own, or with
+            --resume auto the latest.
+        tunes: Whether networks are fine-tuned.
+    """
+    check(settings)
+    from setvae_cli.cli.precompute import store_to_train_on
+    from setvae_cli.training.compare.comparison import Comparison
+
+    store = store_to_train_on(settings, output)
+    with placed(settings.data):
+        comparison = Comparison(settings, store, _folder(settings, path), tunes=tunes)
+        found = _compared(comparison, output)
+    _show(comparison, found, output, {})
+
+
+def evaluate_folds(settings: EvaluateSettings, path: Path, output: Output) -> None:
+    """Compare over folds what needs no fine-tuning of a checkpoint.
+
+    Args:
+        settings: Of the command.
+        path: The checkpoint; its training is repeated inside every fold of its own data.
+        output: Where it is shown.
+    """
+    from setvae_cli.cli.finetune import with_data
+    from setvae_cli.cli.precompute import store_to_train_on
+    from setvae_cli.training.compare.comparison import Comparison
+    from setvae_cli.training.compare.folder import ComparisonFolder
+    from setvae_cli.training.starting import open_origin, with_architecture
+
+    if settings.fold.fold is not None:
+        what = "is given, and --folds measures all of them"
+        raise SettingsError(what, where="--fold", mend="leave it out")
+    flat = settings.to_flat()
+    raw = [*settings.source.model_fields_set, *settings.store.model_fields_set]
+    kept = {name: flat[name] for name in (*TAKEN, *raw) if flat[name] is not None}
+    tuned = FinetuneSettings.from_flat({**kept, "ckpt": str(path), "name": "evaluate"})
+    origin = open_origin(path)
+    tuned = with_data(with_architecture(tuned, origin.header, path), origin.header, path)
+    store = store_to_train_on(tuned, output)
+    parent = settings.output_dir / "evaluate"
+    with placed(tuned.data):
+        folder = ComparisonFolder.create(settings.save_dir or parent)
+        comparison = Comparison(tuned, store, folder, tunes=False)
+        found = _compared(comparison, output)
+    _show(comparison, found, output, {})
+
+
+def beside(
+    settings: FinetuneSettings, run: Path, lines: list[Any], data: dict[str, Any], output: Output
+) -> None:
+    """Compare one fine-tuned run with what else could be used, and show both.
+
+    Args:
+        settings: Of the run.
+        run: Its folder; its best checkpoint is the fine-tuned model.
+        lines: The run's closing table.
+        data: The same as plain values.
+        output: Where it is shown.
+    """
+    from setvae_cli.cli.precompute import store_to_train_on
+    from setvae_cli.runs.folder import RunFolder
+    from setvae_cli.training.compare.comparison import Comparison
+    from setvae_cli.training.compare.folder import ComparisonFolder
+
+    if not output.speaks_json:
+        output.result(lines, data)
+    store = store_to_train_on(settings, output)
+    with placed(settings.data):
+        folder, best = ComparisonFolder(run / BESIDE), RunFolder(run).best_or_last()
+        comparison = Comparison(settings, store, folder, best)
+        found = _compared(comparison, output)
+    _show(comparison, found, output, data)
+
+
+def go_on(path: Path, given: dict[str, Any], output: Output) -> None:
+    """Go on with the comparison in a folder.
+
+    Raises:
+        SettingsError: Other settings are given.
+        InputError: The folder holds no comparison, or it is of other data.
+    """
+    from setvae_cli.training.compare.folder import ComparisonFolder
+
+    if given:
+        first = FinetuneSettings.fields().get(next(iter(given)))
+        where = first.option if first else None
+        what = "is given, and a comparison goes on as it was begun"
+        raise SettingsError(what, where=where, mend="leave it out, or begin another comparison")
+    plan = ComparisonFolder(path).plan()
+    settings = FinetuneSettings.from_flat({**plan["settings"], **_places(path)})
+    cross_validate(settings, output, path, tunes=bool(plan.get("tunes", True)))
+
+
+def is_compared(settings: FinetuneSettings) -> bool:
+    """Whether there is no single run: all folds are asked for, or several shares of the labels."""
+    every_fold = settings.fold.folds is not None and settings.fold.fold is None
+    return every_fold or len(settings.fold.label_fraction) > 1
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a folder is a comparison over folds."""
+    return (path / "plan.json").is_file() and path.name != BESIDE
+
+
+def check(settings: FinetuneSettings) -> None:
+    """Refuse what a comparison without a single run cannot be asked for.
+
+    Raises:
+        SettingsError: It is several devices, or none of the comparison.
+    """
+    if not settings.comparison.compare:
+        what = "leaves nothing to do: folds and shares of the labels are for comparing"
+        raise SettingsError(what, where="--no-compare", mend="leave it out, or name one --fold")
+    if settings.run.devices > 1 or settings.run.num_nodes > 1:
+        what = "is above 1, and a comparison computes its runs one after another"
+        raise SettingsError(what, where="--devices", mend="leave it out")
+
+
+def _places(path: Path) -> dict[str, str]:
+    return {"output_dir": str(path.parent.parent), "name": path.parent.name}
+
+
+def _folder(settings: FinetuneSettings, path: Path | None) -> ComparisonFolder:
+    from setvae_cli.training.compare.folder import ComparisonFolder
+
+    parent = settings.run.output_dir / settings.run.name
+    if path is not None:
+        return ComparisonFolder(path)
+    begun = ComparisonFolder.latest(parent) if settings.resume == "auto" else None
+    return begun or ComparisonFolder.create(parent)
+
+
+def _compared(comparison: Comparison, output: Output) -> Shares:
+    from setvae_cli.training.compare.decided import decided
+    from setvae_cli.training.compare.run import run
+
+    view = ComparisonView(output)
+    folder = os.path.relpath(comparison.folder.path)
+    output.space()
+    output.facts([("comparison", folder)])
+    with _each_warning_once():
+        try:
+            run(comparison, view)
+        except Terminated as stop:
+            output.end_progress()
+            output.say("What is finished is kept, and the run that was in training was saved.")
+            output.say(f"Resume with:  setvae resume {_resumable(comparison)}")
+            raise Terminated(stop.number, told=True) from stop
+        output.progress("measuring", None, "")
+        found = decided(comparison)
+    output.end_progress()
+    return found
+
+
+def _resumable(comparison: Comparison) -> str:
+    path = comparison.folder.path
+    return shown(path.parent if path.name == BESIDE else path)
+
+
+def _show(comparison: Comparison, found: Shares, output: Output, data: dict[str, Any]) -> None:
+    from setvae_cli.cli.deciding_table import plain, table
+    from setvae_cli.reports.comparison.write import write
+
+    files = write(comparison.folder.path, found, plain(found))
+    said = [("files" if number == 0 else "", shown(path)) for number, path in enumerate(files)]
+    lines = [*table(found), *(f"{key:<8}{value}" for key, value in said)]
+    output.result(lines, {**data, **plain(found), "files": [str(path) for path in files]})
+
+
+class ComparisonView:
+    """Shows which job is being done, and how far its training is.
+
+    Args:
+        output: Where it is shown.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output, self._head, self._share = output, "", (0, 1)
+
+    def __call__(self, record: object) -> None:
+        """Show one record; those that only matter to others are passed over."""
+        from setvae_cli.training import records
+        from setvae_cli.training.compare.run import JobStarted
+
+        match record:
+            case JobStarted():
+                self._begin(record)
+            case records.Progress():
+                done, jobs = self._share
+                inside = (record.step / record.steps) if record.steps else 0.0
+                tail = f"epoch {record.epoch}/{record.epochs}"
+                self._output.progress(self._head, (done + inside) / jobs, tail)
+            case records.Stopping():
+                self._output.end_progress()
+                self._output.say("finishing this step ... (again to stop at once)")
+
+    def _begin(self, started: JobStarted) -> None:
+        from setvae_cli.training.compare.jobs import TOLD
+
+        place, job = started.job.place, started.job
+        parts = [f"job {started.number}/{started.jobs}"]
+        if place.fold is not None:
+            again = f" of repeat {place.repeat + 1}" if place.repeat else ""
+            parts.append(f"fold {place.fold + 1}{again}")
+        if place.share < 1:
+            parts.append(f"{100 * place.share:g} % of labels")
+        self._head = ", ".join([*parts, TOLD[job.kind]])
+        self._share = started.number - 1, started.jobs
+        self._output.progress(self._head, self._share[0] / started.jobs, "")
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Context in which a warning that every job repeats is said once."""
+    said: set[str] = set()
+
+    def first(record: logging.LogRecord) -> bool:
+        told = record.getMessage()
+        known = told in said
+        said.add(told)
+        return not known
+
+    handlers = logging.getLogger("setvae_cli").handlers
+    for handler in handlers:
+        handler.addFilter(first)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(first)

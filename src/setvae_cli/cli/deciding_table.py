@@ -1,0 +1,130 @@
+"""The table that decides, in 80 columns, and the same as plain values."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from setvae_cli import numbers
+
+if TYPE_CHECKING:
+    from setvae_cli.evaluation.decision import Decision, Row, Shares
+    from setvae_cli.evaluation.paired import Interval
+
+WIDTH = 80
+NAME, VALUE = 21, 17
+BEST = " *"
+
+
+def table(shares: Shares) -> list[str]:
+    """All methods with all labels that may be read; then, with several shares, each share."""
+    from setvae_cli.evaluation.decision import TITLES
+
+    decision = shares.decisions[-1]
+    over = f"over {TITLES[decision.reference]}"
+    lines = [f"{'Deciding table':<{NAME}}{'AUROC':<{VALUE}}{'AUPRC':<{VALUE}}{over}"]
+    lines += [_line(row, shares) for row in decision.rows]
+    if len(shares.decisions) > 1:
+        lines += ["", *_by_share(shares)]
+    lines += ["", *textwrap.wrap(decision.advice, WIDTH)]
+    return [*lines, *_told(shares)]
+
+
+def plain(shares: Shares) -> dict[str, Any]:
+    """The same for --json; what is not defined is null."""
+    return {"comparison": _without_nan(asdict(shares))}
+
+
+def _line(row: Row, shares: Shares) -> str:
+    gain = "" if row.auroc_gain is None else _gain(row.auroc_gain)
+    auroc = _value(row.auroc, row.auroc_spread)
+    auprc = _value(row.auprc, row.auprc_spread)
+    name = f"{_name(row.name, shares):<{NAME}}{auroc:<{VALUE}}{auprc:<{VALUE}}"
+    return f"{name}{gain}{BEST if row.wins else ''}".rstrip()
+
+
+def _name(method: str, shares: Shares) -> str:
+    from setvae_cli.evaluation.decision import TITLES
+
+    return f"ensemble of {shares.seeds}" if method == "ensemble" else TITLES[method]
+
+
+def _value(found: Interval, spread: float) -> str:
+    """Mean and standard deviation over folds; of one split its interval."""
+    if not math.isfinite(found.value):
+        return "n/a"
+    if math.isfinite(spread):
+        return f"{found.value:.3f} sd {spread:.3f}"
+    if not math.isfinite(found.low):
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} [{_short(found.low)}, {_short(found.high)}]"
+
+
+def _gain(found: Interval) -> str:
+    if not math.isfinite(found.value):
+        return "n/a"
+    if not math.isfinite(found.low):
+        return f"{found.value:+.3f}"
+    return f"{found.value:+.3f} [{_signed(found.low)}, {_signed(found.high)}]"
+
+
+def _short(value: float) -> str:
+    """Two decimals without the leading 0: .86."""
+    return f"{value:.2f}".removeprefix("0")
+
+
+def _signed(value: float) -> str:
+    """Three decimals with a sign and without the leading 0: +.012."""
+    text = f"{value:+.3f}"
+    return text[0] + text[1:].removeprefix("0")
+
+
+def _by_share(shares: Shares) -> list[str]:
+    """Fine-tuned against from scratch, by how many labels could be read."""
+    head = f"{'labels':<{NAME}}{'fine-tuned AUROC':<{VALUE}}{'from scratch':<{VALUE}}difference"
+    return [head, *(_share_line(decision) for decision in shares.decisions)]
+
+
+def _share_line(decision: Decision) -> str:
+    tuned, scratch = decision.row("finetuned"), decision.row("scratch")
+    name = f"{100 * decision.share:g} % ({numbers.count(decision.labelled)})"
+    values = [_value(row.auroc, row.auroc_spread) if row else "n/a" for row in (tuned, scratch)]
+    gain = tuned.auroc_gain if tuned and scratch else None
+    mark = BEST if gain and gain.excludes_zero else ""
+    return (
+        f"{name:<{NAME}}{values[0]:<{VALUE}}{values[1]:<{VALUE}}{_gain(gain) if gain else ''}{mark}"
+    )
+
+
+def _told(shares: Shares) -> list[str]:
+    """How it was measured, and what has to be known."""
+    if shares.folds:
+        times = f", {shares.repeats} times" if shares.repeats > 1 else ""
+        how = f"{shares.label}: mean and standard deviation over {shares.folds} folds{times}"
+    else:
+        how = f"{shares.label}: one split, with 95 % intervals over subjects"
+    parts = [how]
+    if shares.seeds > 1:
+        parts.append(f"networks: mean of {shares.seeds} seeds")
+    if shares.scratch_epochs:
+        parts.append(f"from scratch: {shares.scratch_epochs} epochs")
+    parts.append("differences: in pairs, 95 % over subjects")
+    left_out = shares.decisions[-1].left_out
+    notes = [f"{left_out} subjects without a prediction are left out"] if left_out else []
+    marked = any(row.wins for one in shares.decisions for row in one.rows)
+    stars = ["* the difference excludes 0"] if marked or len(shares.decisions) > 1 else []
+    return [
+        line
+        for text in ("; ".join(parts), *stars, *notes, *shares.notes)
+        for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+    ]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

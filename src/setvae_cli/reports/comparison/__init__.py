@@ -1,0 +1,1 @@
+"""What a comparison of methods found: the table that decides, and what few labels are worth."""

@@ -1,0 +1,1 @@
+"""How good predictions are: curves, a page and figures, in one folder."""

@@ -1,0 +1,200 @@
+"""What is compared: the settings of every job, from those of one fine-tuning."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from setvae_cli.errors import InputError, SettingsError
+from setvae_cli.files import sha256
+from setvae_cli.runs.checkpoint import Header
+from setvae_cli.runs.model import settings_of
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
+from setvae_cli.settings.finetune import TuningSettings
+from setvae_cli.settings.run import RunSettings
+from setvae_cli.store.reader import Store
+from setvae_cli.training.compare.folder import ComparisonFolder
+from setvae_cli.training.compare.jobs import Extent, Job, Kind, Place
+from setvae_cli.training.header import lasting_settings
+from setvae_cli.training.starting import open_origin
+
+NETWORKS: frozenset[Kind] = frozenset(("probe", "embedding_trees", "finetuned", "scratch"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that its jobs are functions of.
+
+    Attributes:
+        settings: Of the fine-tuning, with checkpoint, data and architecture as they are.
+        store: The data.
+        folder: Where it is kept.
+        main: The best checkpoint of the run that fine-tuning has made already, where there are no
+            folds; its first seed.
+        tunes: Whether networks are fine-tuned, and trained from scratch; else only what needs
+            neither is compared.
+    """
+
+    settings: FinetuneSettings
+    store: Store
+    folder: ComparisonFolder
+    main: Path | None = None
+    tunes: bool = True
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @cached_property
+    def header(self) -> Header | None:
+        """Of the checkpoint; None for an encoder of another package."""
+        if self.settings.tuning.encoder is not None:
+            return None
+        assert self.settings.ckpt is not None
+        return open_origin(Path(self.settings.ckpt)).header
+
+    @property
+    def label(self) -> str:
+        """What is predicted."""
+        given = (*self.settings.tuning.label, *filter(None, [self.settings.fold.fold_label]))
+        return given[0] if given else self.store.tasks[0]
+
+    @property
+    def classes(self) -> int:
+        """Of the label."""
+        return self.store.classes[self.store.tasks.index(self.label)]
+
+    @property
+    def same_data(self) -> bool:
+        """Whether the checkpoint was trained on this store."""
+        return self.header is not None and self.header.data_digest == self.store.digest
+
+    @cached_property
+    def extent(self) -> Extent:
+        """How much is compared."""
+        settings, shares = self.settings, self.settings.fold.label_fraction
+        every_fold = settings.fold.folds if settings.fold.fold is None else None
+        reads = self.same_data and self._pretrained_settings.objective.reads_labels
+        kinds: set[Kind] = {*NETWORKS, "summary_trees"}
+        if self.header is None and settings.tuning.encoder_checkpoint is None:
+            kinds.discard("scratch")  # its weights are in its code, or there are none
+        if not self.tunes:
+            kinds -= {"finetuned", "scratch"}
+        return Extent(
+            repeats=settings.comparison.repeats if every_fold else 1,
+            folds=every_fold,
+            shares=shares,
+            seeds=settings.comparison.ensemble,
+            kinds=frozenset(kinds),
+            pretrains=self.same_data and (bool(every_fold) or (reads and min(shares) < 1)),
+            by_share=reads,
+        )
+
+    def plan(self) -> dict[str, Any]:
+        """What a comparison is one of: plain values."""
+        settings = self.settings.model_copy(
+            update={"data": _absolute(self.settings.data), "ckpt": _absolute(self.settings.ckpt)}
+        )
+        kept = {**lasting_settings(settings), "output_dir": "", "name": "", "log_dir": None}
+        return {
+            "settings": kept,
+            "tunes": self.tunes,
+            "data_digest": self.store.digest,
+            "checkpoint_digest": sha256(Path(settings.ckpt)) if settings.ckpt else None,
+        }
+
+    def pretraining(self, job: Job) -> TrainSettings:
+        """The training of the checkpoint, once more, inside a place."""
+        known = self._pretrained_settings
+        own = {"seed": known.run.seed, "val_check_interval": known.run.val_check_interval}
+        own |= {"limit_val_batches": known.run.limit_val_batches}
+        return known.model_copy(
+            update={
+                "data": self.settings.data,
+                "fold": self.settings.fold.model_copy(update=self._at(job.place)),
+                "run": self._run(job, known.run, own),
+            }
+        )
+
+    def tuned(self, job: Job, checkpoint: Path | None) -> FinetuneSettings:
+        """The fine-tuning of a place.
+
+        Args:
+            job: Which.
+            checkpoint: What was pre-trained there; None: the checkpoint that was given.
+        """
+        settings = self.settings
+        seed = {"seed": settings.run.seed + job.seed}
+        return settings.model_copy(
+            update={
+                "ckpt": settings.ckpt if checkpoint is None else str(checkpoint),
+                "fold": settings.fold.model_copy(update=self._at(job.place)),
+                "tuning": settings.tuning.model_copy(update={"label": (self.label,)}),
+                "run": self._run(job, settings.run, seed),
+            }
+        )
+
+    def scratch(self, job: Job) -> FinetuneSettings:
+        """The same network from untrained weights, of which all learn at full rate from the start.
+
+        It has the learning rate that the checkpoint was trained with, and epochs enough.
+        """
+        settings = self.tuned(job, None)
+        free = {"freeze": "none", "unfreeze": "at-once", "encoder_lr_ratio": 1.0}
+        free |= {"freeze_encoder": False, "freeze_epochs": None, "encoder_checkpoint": None}
+        tuning = TuningSettings.model_validate({**settings.tuning.model_dump(), **free})
+        learnt: dict[str, float] = {"max_epochs": self.scratch_epochs}
+        if self.header is not None:
+            learnt["lr"] = self._pretrained_settings.optimizer.lr
+        optimizer = settings.optimizer.model_copy(update=learnt)
+        return settings.model_copy(update={"ckpt": None, "tuning": tuning, "optimizer": optimizer})
+
+    @property
+    def scratch_epochs(self) -> int:
+        """Epochs of the network from scratch."""
+        own = self.settings.optimizer.max_epochs
+        before = self._pretrained_settings.optimizer.max_epochs if self.header else own
+        return self.settings.comparison.scratch_epochs or max(own, before)
+
+    @cached_property
+    def _pretrained_settings(self) -> TrainSettings:
+        assert self.header is not None
+        return settings_of(self.header, Path(self.settings.ckpt or ""))
+
+    def _at(self, place: Place) -> dict[str, Any]:
+        at: dict[str, Any] = {"label_fraction": (place.share,), "fold_label": self.label}
+        return at if place.fold is None else {**at, "repeat": place.repeat, "fold": place.fold}
+
+    def _run(self, job: Job, known: RunSettings, changed: dict[str, Any]) -> RunSettings:
+        """Where a job computes as the whole does, and writes below the comparison."""
+        ours = self.settings.run
+        places = {"output_dir": self.folder.runs, "name": job.key, "log_dir": None}
+        alone = {"devices": 1, "num_nodes": 1, "requeue": False, "save_top_k": 1, "keep": 1}
+        machine = {name: getattr(ours, name) for name in ("device", "precision", "threads")}
+        return known.model_copy(update={**machine, **alone, **places, **changed})
+
+    def _check(self) -> None:
+        store, settings = self.store, self.settings
+        if not store.tasks:
+            mend = "prepare the data with --labels, or leave the comparison out with --no-compare"
+            raise InputError("holds no label to predict", where=str(store.path), mend=mend)
+        stratified = settings.fold.fold_label
+        if stratified is not None and settings.tuning.label and stratified != self.label:
+            what = f"is {stratified}, and {self.label} is predicted: a comparison has one label"
+            raise SettingsError(what, where="--fold-label", mend="leave it out")
+        if self.label not in store.tasks:
+            what = f"the data have no label {self.label!r:.60}; they have {', '.join(store.tasks)}"
+            raise SettingsError(what, where="--label")
+        header = self.header
+        if self.extent.folds and self.same_data and header and header.command != "train":
+            raise InputError(
+                "was itself fine-tuned on these data, so that it knows what folds would test",
+                where=settings.ckpt,
+                mend="name the checkpoint of setvae train that it came from",
+            )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)

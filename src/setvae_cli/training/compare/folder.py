@@ -1,0 +1,198 @@
+"""A comparison on disk: what it is, and what of it is done.
+
+outputs/<name>/comparison_<n>/            of folds; of one run: <run>/comparison/
+    plan.json                             settings, digests of the data and of the checkpoint
+    predictions/<job>.parquet             a finished method: row, split, logits
+    embeddings/<job>.npz                  a finished pass of the pre-trained network
+    runs/<job>/version_0/                 an ordinary run, which an interrupted job goes on with
+    comparison.json  comparison.html  label_efficiency.png
+
+A file stands there whole or not at all, so that a job is done when its file is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from setvae_cli.errors import DataError, InputError
+from setvae_cli.files import atomic_path, atomic_write, folder_mode, make_folder
+from setvae_cli.runs.folder import RunFolder
+from setvae_cli.training.compare.jobs import Job
+
+PLAN = "plan.json"
+_NUMBERED = re.compile(r"comparison_(\d+)")
+_MEND = "remove it, and it is computed again"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a method said of the validation and test rows of a place.
+
+    Attributes:
+        rows: Row numbers, of validation then of test.
+        tested: Which of them are of the test split.
+        logits: float64 [rows, outputs]; NaN of a row that the method knows nothing of.
+    """
+
+    rows: NDArray[np.int64]
+    tested: NDArray[np.bool_]
+    logits: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ComparisonFolder:
+    """The one authority over the paths of a comparison.
+
+    Attributes:
+        path: Its folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, parent: Path) -> ComparisonFolder:
+        """Make the next free numbered folder, which no other process can get too."""
+        number = 1 + max((n for n, _ in _numbered(make_folder(parent))), default=-1)
+        while True:
+            path = parent / f"comparison_{number}"
+            try:
+                path.mkdir(mode=folder_mode())
+            except FileExistsError:
+                number += 1
+            else:
+                return cls(path)
+
+    @classmethod
+    def latest(cls, parent: Path) -> ComparisonFolder | None:
+        """The numbered comparison below a folder that began last; None where there is none."""
+        found = [path for _, path in sorted(_numbered(parent)) if (path / PLAN).is_file()]
+        return cls(found[-1]) if found else None
+
+    @property
+    def lock(self) -> RunFolder:
+        """What `runs.lock.locked` takes."""
+        return RunFolder(self.path)
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the runs, which is their output folder."""
+        return self.path / "runs"
+
+    def file(self, job: Job) -> Path:
+        """What is there when the job is done."""
+        if job.predicts:
+            return self.path / "predictions" / f"{job.key}.parquet"
+        if job.kind == "embedded":
+            return self.path / "embeddings" / f"{job.key}.npz"
+        return self.runs / job.key / "done.json"
+
+    def done(self, job: Job) -> bool:
+        """Whether nothing is left to do of it."""
+        return self.file(job).is_file()
+
+    def write(self, job: Job, predicted: Predicted) -> None:
+        """Keep what a method said."""
+        columns: dict[str, Any] = {
+            "row": predicted.rows,
+            "split": pa.array(np.where(predicted.tested, "test", "validation")),
+        }
+        for number, logits in enumerate(predicted.logits.T):
+            columns[f"logit.{number}"] = logits
+        target = self.file(job)
+        make_folder(target.parent)
+        with atomic_path(target) as temporary:
+            pq.write_table(pa.table(columns), temporary, write_page_checksum=True)
+
+    def read(self, job: Job) -> Predicted:
+        """What `write` kept.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        path = self.file(job)
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            logits = [table[n].to_numpy() for n in table.column_names if n.startswith("logit.")]
+            tested = np.array(table["split"].to_pylist()) == "test"
+            return Predicted(table["row"].to_numpy(), tested, np.stack(logits, axis=1))
+        except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
+            raise DataError("is damaged", where=str(path), mend=_MEND) from error
+
+    def write_embeddings(
+        self, job: Job, rows: NDArray[np.int64], embedding: NDArray[np.float32]
+    ) -> None:
+        """Keep the embeddings of rows."""
+        target = self.file(job)
+        make_folder(target.parent)
+        with atomic_path(target) as temporary, open(temporary, "xb") as file:
+            np.savez(file, rows=rows, embedding=embedding)
+
+    def read_embeddings(self, job: Job) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What `write_embeddings` kept.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        path = self.file(job)
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                return held["rows"], held["embedding"]
+        except (OSError, KeyError, ValueError, EOFError) as error:
+            raise DataError("is damaged", where=str(path), mend=_MEND) from error
+
+    def pin(self, plan: Mapping[str, Any]) -> None:
+        """Write down what is compared, or make sure that it is what was written down.
+
+        Raises:
+            InputError: It is another comparison.
+        """
+        path = self.path / PLAN
+        if not path.exists():
+            atomic_write(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
+            return
+        differing = differences(self.plan(), json.loads(json.dumps(plan)))
+        if differing:
+            raise InputError(
+                f"was begun with other settings or data ({', '.join(differing)})",
+                where=os.path.relpath(self.path),
+                mend="repeat them, or begin another comparison without --resume",
+            )
+
+    def plan(self) -> dict[str, Any]:
+        """What was written down.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        path = self.path / PLAN
+        try:
+            plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return {**plan, "settings": dict(plan["settings"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            mend = "begin another comparison"
+            raise InputError("is damaged or missing", where=str(path), mend=mend) from error
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of what differs between two plans, settings by their flat names."""
+    flat = [{**plan, **plan["settings"]} for plan in (one, other)]
+    names = sorted((set(flat[0]) | set(flat[1])) - {"settings"})
+    return [name for name in names if flat[0].get(name) != flat[1].get(name)]
+
+
+def _numbered(parent: Path) -> list[tuple[int, Path]]:
+    if not parent.is_dir():
+        return []
+    found = [(_NUMBERED.fullmatch(path.name), path) for path in parent.iterdir()]
+    return [(int(match[1]), path) for match, path in found if match]

@@ -1,0 +1,215 @@
+"""The jobs of a comparison, one after another; what is done already is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setvae_cli.encoders.door import SequenceEncoder
+from setvae_cli.encoders.opening import open_encoder
+from setvae_cli.errors import DataError
+from setvae_cli.evaluation.baselines import fit_linear, fit_trees
+from setvae_cli.evaluation.predict import predict
+from setvae_cli.files import atomic_write, make_folder
+from setvae_cli.runs.checkpoint import read
+from setvae_cli.runs.folder import RunFolder, latest
+from setvae_cli.runs.lock import locked
+from setvae_cli.runs.model import LoadedModel, rebuild
+from setvae_cli.settings.command import TrainSettings
+from setvae_cli.store.vocabulary import Vocabulary
+from setvae_cli.training.compare.comparison import Comparison
+from setvae_cli.training.compare.folder import Predicted
+from setvae_cli.training.compare.jobs import Job, Place
+from setvae_cli.training.compare.material import Material, Rows
+from setvae_cli.training.fit import fit
+from setvae_cli.training.machine import resolve
+from setvae_cli.training.part import Part
+from setvae_cli.training.prepared import prepare_run
+from setvae_cli.training.resumption import prepare
+from setvae_cli.training.team import Team
+
+Sink = Callable[[object], None]
+BATCH = 64  # subjects that are predicted at once
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    """A job begins.
+
+    Attributes:
+        job: Which.
+        number: Its number, from 1.
+        jobs: How many there are.
+    """
+
+    job: Job
+    number: int
+    jobs: int
+
+
+def run(comparison: Comparison, sink: Sink) -> None:
+    """Do every job that is not done.
+
+    Args:
+        comparison: What is compared.
+        sink: Told of `JobStarted`, and what training says.
+
+    Raises:
+        InputError: The folder is of another comparison, or another process works in it.
+        Terminated: A signal asked to stop; a run in training was saved.
+    """
+    jobs = comparison.extent.jobs()
+    make_folder(comparison.folder.path)
+    with locked(comparison.folder.lock):
+        comparison.folder.pin(comparison.plan())
+        worker = _Worker(comparison, sink)
+        for number, job in enumerate(jobs, start=1):
+            if not comparison.folder.done(job):
+                sink(JobStarted(job, number, len(jobs)))
+                worker.do(job)
+
+
+class _Worker:
+    """Does one job after another."""
+
+    def __init__(self, comparison: Comparison, sink: Sink) -> None:
+        self._comparison, self._sink = comparison, sink
+        self._material = Material(comparison)
+        self._store, self._folder = comparison.store, comparison.folder
+
+    def do(self, job: Job) -> None:
+        """Do a job and keep what comes of it."""
+        match job.kind:
+            case "pretrained":
+                best = self._trained(job, self._comparison.pretraining(job))
+                kept = {"best": str(best.relative_to(self._folder.file(job).parent))}
+                atomic_write(self._folder.file(job), json.dumps(kept) + "\n")
+            case "embedded":
+                self._embed(job)
+            case "finetuned" | "scratch":
+                self._folder.write(job, self._network(job))
+                _prune(self._run_of(job))
+            case _:
+                with self._threads():
+                    self._folder.write(job, self._baseline(job))
+
+    def _threads(self) -> AbstractContextManager[object]:
+        """As many threads as the network has: more would wait for one another on few cores."""
+        from threadpoolctl import threadpool_limits
+
+        settings = self._comparison.settings
+        found: AbstractContextManager[object] = threadpool_limits(
+            resolve(settings.run, settings.model.dim).threads
+        )
+        return found
+
+    def _baseline(self, job: Job) -> Predicted:
+        if job.kind == "summary_trees":
+            features: NDArray[np.float32] = self._material.summaries(job.place)
+            return self._material.fitted(job.place, features, fit_trees)
+        rows, embedding = self._folder.read_embeddings(self._sibling("embedded", job.place))
+        features = np.full((len(self._store), embedding.shape[1]), np.nan, np.float32)
+        features[rows] = embedding
+        method = fit_linear if job.kind == "probe" else fit_trees
+        return self._material.fitted(job.place, features, method)
+
+    def _network(self, job: Job) -> Predicted:
+        """Train one, and ask it about the place."""
+        comparison = self._comparison
+        if job.kind == "scratch":
+            settings = comparison.scratch(job)
+        else:
+            settings = comparison.tuned(job, self._pretrained(job.place))
+        is_main = comparison.main is not None and job.kind == "finetuned" and job.seed == 0
+        of_main = is_main and job.place.share == max(comparison.extent.shares)
+        best = comparison.main if of_main else None
+        return self._said(best or self._trained(job, settings), settings, job.place)
+
+    def _said(self, checkpoint: Path, settings: TrainSettings, place: Place) -> Predicted:
+        content = read(checkpoint)
+        encoder = self._encoder(Vocabulary.from_plain(content.header.vocabulary))
+        loaded = rebuild(content.header, content.weights(), checkpoint, encoder)
+        rows = self._material.rows(place)
+        logits, _ = self._asked(loaded, settings, rows.judged)
+        header = loaded.header
+        number = header.tasks.index(self._comparison.label)
+        widths = [1 if classes == 2 else classes for classes in header.classes]
+        first = sum(widths[:number])
+        return rows.predicted(logits[:, first : first + widths[number]])
+
+    def _embed(self, job: Job) -> None:
+        """Embeddings as the fine-tuned network has them before its first step."""
+        settings = self._comparison.tuned(job, self._pretrained(job.place))
+        rows = self._material.rows(job.place)
+        everyone = _together(rows)
+        run = prepare_run(settings, self._store, None, Team(Part()))
+        loaded = LoadedModel(run.model.eval(), run.settings, run.portion.vocabulary, run.header)
+        _, embedding = self._asked(loaded, settings, everyone)
+        self._folder.write_embeddings(job, everyone, embedding.astype(np.float32))
+
+    def _asked(
+        self, loaded: LoadedModel, settings: TrainSettings, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
+        """Logits and embeddings of rows, in their order."""
+        machine = resolve(settings.run, settings.model.dim)
+        loaded.model.to(machine.device)
+        with machine.computing():
+            found = predict(loaded, self._store, rows, batch_size=BATCH)
+        place = np.searchsorted(found.rows, rows)
+        return found.logits[place], found.embedding[place]
+
+    def _trained(self, job: Job, settings: TrainSettings) -> Path:
+        """The best checkpoint of a run, which goes on where it was interrupted."""
+        begun = latest(self._folder.runs, job.key)
+        resumption = None
+        if begun is not None and begun.all_checkpoints():
+            encoder = self._comparison.settings.tuning.encoder
+            resumption = prepare(begun.path, {} if encoder is None else {"encoder": encoder})
+        used = settings if resumption is None else resumption.settings
+        fit(used, self._store, self._sink, resumption)
+        return self._run_of(job).best_or_last()
+
+    def _run_of(self, job: Job) -> RunFolder:
+        found = latest(self._folder.runs, job.key)
+        return found or RunFolder(self._folder.runs / job.key / "version_0")
+
+    def _pretrained(self, place: Place) -> Path | None:
+        """What was pre-trained for a place; None: the checkpoint serves all."""
+        if not self._comparison.extent.pretrains:
+            return None
+        done = self._folder.file(self._sibling("pretrained", place))
+        try:
+            best: str = json.loads(done.read_text(encoding="utf-8"))["best"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            mend = "remove it, and it is trained again"
+            raise DataError("is damaged", where=str(done), mend=mend) from error
+        return done.parent / best
+
+    def _sibling(self, kind: str, place: Place) -> Job:
+        """The job that serves a place."""
+        shared = self._comparison.extent.shared(place)
+        return Job("pretrained" if kind == "pretrained" else "embedded", shared)
+
+    def _encoder(self, vocabulary: Vocabulary) -> SequenceEncoder | None:
+        name = self._comparison.settings.tuning.encoder
+        return None if name is None else open_encoder(name, codes=len(vocabulary.codes))
+
+
+def _prune(run: RunFolder) -> None:
+    """Leave the best checkpoint only: a comparison has hundreds of runs."""
+    if not run.checkpoints.is_dir():
+        return
+    best = run.best_or_last()
+    for path in run.all_checkpoints():
+        if path != best:
+            path.unlink(missing_ok=True)
+
+
+def _together(rows: Rows) -> NDArray[np.int64]:
+    return np.unique(np.concatenate((rows.train, rows.judged)))

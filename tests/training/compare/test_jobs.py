@@ -1,0 +1,88 @@
+"""Which jobs a comparison has, in which order, and what it keeps of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from setvae_cli.errors import DataError, InputError
+from setvae_cli.training.compare.folder import ComparisonFolder, Predicted
+from setvae_cli.training.compare.jobs import Extent, Job, Place
+
+KINDS = frozenset(("probe", "embedding_trees", "summary_trees", "finetuned", "scratch"))
+SHARES = (0.05, 1.0)
+
+
+def extent(**changes: object) -> Extent:
+    given = {"repeats": 2, "folds": 3, "shares": SHARES, "seeds": 2, "kinds": KINDS}
+    return Extent(**{**given, "pretrains": True, **changes})  # type: ignore[arg-type]
+
+
+def test_every_job_comes_once_and_behind_those_that_it_needs() -> None:
+    jobs = extent().jobs()
+    assert len(jobs) == len(set(jobs)) == len({job.key for job in jobs})
+    place = {job: number for number, job in enumerate(jobs)}
+    for job in jobs:
+        if job.kind in ("embedded", "probe", "embedding_trees", "finetuned"):
+            shared = extent().shared(job.place)
+            assert place[Job("pretrained", shared)] < place[job]
+        if job.kind in ("probe", "embedding_trees"):
+            assert place[Job("embedded", extent().shared(job.place))] < place[job]
+
+
+def test_the_first_repeat_is_whole_before_the_second_begins_and_cheap_jobs_come_first() -> None:
+    jobs = extent().jobs()
+    assert [job.place.repeat for job in jobs] == sorted(job.place.repeat for job in jobs)
+    assert {job.kind for job in jobs[: 3 * len(SHARES)]} == {"summary_trees"}
+
+
+def test_shares_of_labels_have_one_pre_training_unless_it_reads_them() -> None:
+    def trained(by_share: bool) -> int:
+        return sum(job.kind == "pretrained" for job in extent(by_share=by_share).jobs())
+
+    assert trained(by_share=False) == 2 * 3
+    assert trained(by_share=True) == 2 * 3 * len(SHARES)
+
+
+def test_without_folds_there_is_one_place_a_share_and_no_pre_training() -> None:
+    jobs = extent(repeats=1, folds=None, pretrains=False).jobs()
+    assert {job.place for job in jobs} == {Place(0, None, share) for share in SHARES}
+    assert not any(job.kind == "pretrained" for job in jobs)
+
+
+def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    folder, job = ComparisonFolder(tmp_path), Job("probe", Place(0, 1, 0.05))
+    logits = np.array([[0.5, -1.0], [np.nan, np.nan], [2.0, 1e-300]])
+    said = Predicted(np.array([3, 5, 9]), np.array([False, True, True]), logits)
+    assert not folder.done(job)
+    folder.write(job, said)
+    assert folder.done(job)
+    found = folder.read(job)
+    assert np.array_equal(found.rows, said.rows)
+    assert np.array_equal(found.tested, said.tested)
+    assert np.array_equal(found.logits, said.logits, equal_nan=True)
+
+
+def test_damaged_predictions_are_named_and_not_measured(tmp_path: Path) -> None:
+    folder, job = ComparisonFolder(tmp_path), Job("probe", Place(0, 1, 0.05))
+    said = Predicted(np.arange(50), np.ones(50, dtype=bool), np.arange(50.0)[:, None])
+    folder.write(job, said)
+    content = bytearray(folder.file(job).read_bytes())
+    content[60] ^= 0xFF
+    folder.file(job).write_bytes(content)
+    with pytest.raises(DataError, match="damaged; remove it, and it is computed again"):
+        folder.read(job)
+
+
+def test_a_comparison_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
+    folder = ComparisonFolder.create(tmp_path)
+    plan = {"settings": {"lr": 0.1, "folds": 5}, "data_digest": "d", "checkpoint_digest": "c"}
+    folder.pin(plan)
+    folder.pin(plan)
+    with pytest.raises(InputError, match=r"other settings or data \(data_digest, lr\)"):
+        folder.pin({**plan, "data_digest": "e", "settings": {"lr": 0.2, "folds": 5}})
+    assert ComparisonFolder.latest(tmp_path) == folder
+    assert ComparisonFolder.create(tmp_path).path.name == "comparison_1"
+    assert ComparisonFolder.latest(tmp_path) == folder

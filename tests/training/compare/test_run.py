@@ -1,0 +1,95 @@
+"""A comparison from its jobs to its table, also when it is stopped between any two of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from setvae_cli.cli.deciding_table import plain, table
+from setvae_cli.runs.folder import RunFolder
+from setvae_cli.settings.command import FinetuneSettings
+from setvae_cli.store.reader import Store
+from setvae_cli.training.compare.comparison import Comparison
+from setvae_cli.training.compare.decided import decided
+from setvae_cli.training.compare.folder import ComparisonFolder
+from setvae_cli.training.compare.run import JobStarted, run
+from tests.tiny import cohort, write
+from tests.trained import model_for, write_trained
+
+pytestmark = pytest.mark.slow
+
+
+class Stopped(Exception):
+    """Stands for a process that ends."""
+
+
+def comparison(store: Store, trained: RunFolder, folder: Path, **options: object) -> Comparison:
+    settings = FinetuneSettings.from_flat(
+        {
+            "ckpt": str(trained.best_or_last()),
+            "data": str(store.path),
+            "folds": 2,
+            "ensemble": 2,
+            "with_trees": True,
+            "label_fraction": (0.5, 1.0),
+            "max_epochs": 1,
+            "max_steps": 2,
+            "scratch_epochs": 1,
+            "resamples": 20,
+            "device": "cpu",
+            **options,
+        }
+    )
+    from setvae_cli.training.starting import open_origin, with_architecture
+
+    origin = open_origin(trained.best_or_last())
+    settings = with_architecture(settings, origin.header, origin.path)
+    return Comparison(settings, store, ComparisonFolder(folder))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store.open(write(cohort(60), tmp_path_factory.mktemp("compare") / "store").path)
+
+
+@pytest.fixture(scope="module")
+def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    loaded = model_for(store, tasks=False, objective="elbo", max_steps=2, max_epochs=1)
+    return write_trained(tmp_path_factory.mktemp("trained"), loaded, str(store.path))
+
+
+def test_a_comparison_stopped_before_every_job_ends_as_one_that_was_not(
+    store: Store, trained: RunFolder, tmp_path: Path
+) -> None:
+    whole = comparison(store, trained, tmp_path / "whole")
+    run(whole, lambda record: None)
+    stopped = comparison(store, trained, tmp_path / "stopped")
+    begun: list[str] = []
+
+    def stop(record: object) -> None:
+        if isinstance(record, JobStarted) and record.job.key not in begun:
+            begun.append(record.job.key)
+            raise Stopped
+
+    for _ in range(len(stopped.extent.jobs()) + 1):
+        try:
+            run(stopped, stop)
+            break
+        except Stopped:
+            continue
+    assert begun == [job.key for job in whole.extent.jobs()]
+    assert table(decided(stopped)) == table(decided(whole))
+    assert plain(decided(stopped)) == plain(decided(whole))
+
+
+def test_every_method_stands_in_the_table_of_every_share(
+    store: Store, trained: RunFolder, tmp_path: Path
+) -> None:
+    whole = comparison(store, trained, tmp_path / "whole", label_fraction=(1.0,))
+    run(whole, lambda record: None)
+    found = decided(whole)
+    names = {row.name for row in found.decisions[-1].rows}
+    networks = {"probe", "embedding_trees", "finetuned", "ensemble", "scratch"}
+    assert names == networks | {"summary_trees", "blend"}
+    assert all(len(line) <= 80 for line in table(found))
