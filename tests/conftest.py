@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker of the whole suite needs this in any case. Imported first by a module that jaxtyping
+    # checks, all of it would be compiled anew: bytecode is sought under another name there.
+    importlib.import_module("pytorch_lightning")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from setvae_cli.cli.app import COMMANDS
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 
 HEAVY = {"torch", "numpy", "pyarrow", "pytorch_lightning", "rich.console", "yaml", "setvae_cli.nn"}
 IMPORTS = (
@@ -29,6 +29,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_help_lists_only_commands_that_exist(setvae) -> None:
     done = setvae("--help")
     assert re.findall(r"^  (\w[\w-]*)  ", done.stdout, re.MULTILINE) == [*COMMANDS]
+    assert all(about in done.stdout for about in COMMANDS.values())  # whole in 80 columns
     assert setvae().stdout == done.stdout
 
 
@@ -37,6 +38,17 @@ def test_help_fits_eighty_columns_and_names_every_shown_option(here) -> None:
     assert max(map(len, text.splitlines())) <= 80
     for field in TrainSettings.fields().values():
         assert (field.option in text) is not field.hidden
+
+
+def test_help_of_fine_tuning_begins_with_what_is_chosen_first(here) -> None:
+    text = here("finetune", "--help").stdout
+    titles = ["What", "Fine-tuning", "Optimizer", "Objective", "Model", "Comparison", "Folds"]
+    places = [text.index(f"\n{title}") for title in titles]
+    assert places == sorted(places)
+    assert text.index("\n  CKPT ") < text.index("\n  --data")
+    for field in FinetuneSettings.fields().values():
+        shown = re.search(rf"{field.option}\b(?!-)", text)
+        assert field.positional or (shown is not None) is not field.hidden, field.option
 
 
 def test_version_is_printed(here) -> None:
@@ -107,6 +119,21 @@ def test_old_spellings_are_accepted_with_one_warning(here, name: str) -> None:
     assert done.stderr == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "today", "expected"),
+    [
+        ("--freeze_epochs=2", "--freeze until:N", "freeze_epochs: 2"),
+        ("--freeze_encoder", "--freeze all", "freeze_encoder: true"),
+        ("--head_hidden_dims=64,32", "--head-hidden-dims", "head_hidden_dims: [64, 32]"),
+    ],
+)
+def test_the_originals_words_of_fine_tuning_are_accepted(here, given, today, expected) -> None:
+    done = here("finetune", given, "--print-config")
+    old = given.partition("=")[0]
+    assert done.stderr == f"setvae finetune: warning: {old} is an old spelling; write {today}\n"
+    assert f"\n{expected} " in done.stdout
+
+
 def test_the_originals_names_of_its_files_are_accepted(here) -> None:
     names = ["--data-dir", "a", "--params-map-path", "b", "--label-path", "c"]
     printed = here("train", *names, "--print-config").stdout
@@ -116,7 +143,8 @@ def test_the_originals_names_of_its_files_are_accepted(here) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(Path("examples").resolve().glob("*.yaml")))
 def test_every_recipe_is_a_valid_configuration(here, recipe: Path) -> None:
-    assert here("train", "--config", str(recipe), "--print-config").returncode == 0
+    command = "finetune" if recipe.name.startswith("finetune") else "train"
+    assert here(command, "--config", str(recipe), "--print-config").returncode == 0
 
 
 def test_json_goes_to_stdout_alone(here) -> None:

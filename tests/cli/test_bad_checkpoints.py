@@ -105,7 +105,7 @@ def state(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize("command", ["resume", pytest.param("export", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_checkpoint_is_refused_in_one_line_and_changes_nothing(
     here, tmp_path: Path, run: Path, name: str, command: str

@@ -237,6 +237,8 @@ REFUSED = [
 ]
 ALSO_REFUSED = [
     (["nowhere.ckpt"], r"nowhere\.ckpt: no such file .*"),
+    ([RUN, "--folds", "2", "--by", "Ward"], r"--by: is for the predictions of one checkpoint, .*"),
+    ([RUN, "--folds", "2", "--fold", "1"], r"--fold: is given, and --folds measures all .*"),
     ([RUN, "--checkpoint", "b.ckpt"], r"--checkpoint: is given beside RUN_OR_CKPT; keep one"),
     ([RUN, "--threshold", "test"], r"--threshold: must be a probability between 0 and 1, .*"),
     ([RUN, "--threshold", "nan"], r"--threshold: must be a probability between 0 and 1, .*"),
@@ -286,5 +288,6 @@ def test_a_model_on_an_encoder_of_another_package_asks_for_its_code(here, run: R
     done = here("evaluate", best, "--data", "store", "--encoder", name, *FEW, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tasks"][0]["subjects"] == 30
+    assert f"--encoder {name} --by Ward" in done.stderr  # what comes next needs it too
     beside = here("evaluate", RUN, "--encoder", name)
     assert "--encoder: is given beside a checkpoint that holds its own model" in beside.stderr

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -183,3 +184,16 @@ def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
 )
 def test_sizes_have_units(octets: int, shown: str) -> None:
     assert numbers.size(octets) == shown
+
+
+def test_a_warning_ends_its_lines_between_words_on_a_terminal(monkeypatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    words = "training ended no better than guessing the classes of the label"
+    Output("train").warn(words)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
+    assert " ".join(" ".join(lines).split()) == f"setvae train: warning: {words}"

@@ -98,10 +98,11 @@ def test_a_whole_session_says_and_keeps_nothing_of_a_patient(watched: Watched) -
     assert watched.leaks() == []
 
 
+FROZEN = ("--max-steps", "2", "--no-compare", "--freeze", "all", "--json")
 LATER: dict[str, list[list[str]]] = {
     "finetune": [
         [RUN, "--max-steps", "2", "--no-compare", "--name", "tuned", "--verbose"],
-        ["outputs/tuned/version_0", "--max-steps", "2", "--no-compare", "--freeze", "all", "--json"],
+        ["outputs/tuned/version_0", *FROZEN],
     ],
     "resume": [
         [RUN, "--max-epochs", "3", "--verbose"],

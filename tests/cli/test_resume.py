@@ -22,6 +22,7 @@ from setvae_cli.training.keeper import Keeper
 RUN = "outputs/seqsetvae/version_0"
 TINY = ["--preset", "tiny", "--max-epochs", "2", "--device", "cpu", "--val-check-interval", "0.5"]
 COHORT = ["--source", "simulated", "--subjects", "60"]
+SHORT = ["--max-steps", "7"]  # a step or two behind the place where the run was killed
 
 
 class Killed(BaseException):
@@ -65,13 +66,13 @@ def lines_of(error: str) -> list[str]:
 
 
 def test_the_head_of_a_resume_says_from_where_and_what_changes(here_again) -> None:
-    done = here_again("resume", RUN, "--max-epochs", "3")
+    done = here_again("resume", RUN, *SHORT)
     assert done.returncode == 0, done.stderr
     lines = lines_of(done.stderr)
     assert re.fullmatch(
         r"checkpoint  last\.ckpt, verified, step \d+, epoch 1, batch \d+ of 11", lines[0]
     ), lines
-    assert lines[1] == "changed     max_epochs 2 -> 3                exact continuation: yes"
+    assert lines[1] == "changed     max_steps none -> 7              exact continuation: yes"
     assert all(len(line) <= 80 for line in lines if "/" not in line)
     assert "Resume with" not in done.stderr
 
@@ -87,7 +88,7 @@ def test_a_change_that_is_not_exact_says_why(here_again) -> None:
 
 
 def test_without_a_name_the_latest_run_goes_on_and_is_named(here_again) -> None:
-    done = here_again("resume")
+    done = here_again("resume", *SHORT)
     assert done.returncode == 0, done.stderr
     assert lines_of(done.stderr)[0] == f"No run named: going on with the latest, {RUN}."
 
@@ -102,7 +103,7 @@ def test_the_latest_run_is_one_of_the_name_given(here_again) -> None:
 
 
 def test_a_run_that_is_done_has_nothing_to_do(here_again, tmp_path) -> None:
-    assert here_again("resume", RUN).returncode == 0
+    assert here_again("resume", RUN, *SHORT).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in Path(RUN).rglob("*")}
     for command in (["resume", RUN], ["train", "--resume", "auto"], ["resume", RUN, "--json"]):
         done = here_again(*command)
@@ -120,7 +121,8 @@ def test_a_run_that_is_done_has_nothing_to_do(here_again, tmp_path) -> None:
 def test_resume_auto_starts_where_there_is_nothing_and_goes_on_where_there_is(
     here_again, monkeypatch, tmp_path
 ) -> None:
-    command = ["train", "--data", "cohort", *TINY, "--resume", "auto", "--name", "nightly"]
+    given = ["--data", "cohort", *TINY, *SHORT, "--name", "nightly"]
+    command = ["train", *given, "--resume", "auto"]
     with monkeypatch.context() as patch:
         killed_at(patch, 1)
         assert here_again(*command).returncode == 1
@@ -147,12 +149,14 @@ def test_resume_from_checkpoint_is_the_same_and_does_not_go_with_auto(here_again
 
 def test_the_old_option_for_a_checkpoint_is_accepted(here_again) -> None:
     path = f"{RUN}/checkpoints/last.ckpt"
-    done = here_again("resume", "--checkpoint", path)
+    done = here_again("resume", "--checkpoint", path, *SHORT)
     assert done.returncode == 0, done.stderr
     assert "checkpoint  last.ckpt, verified" in done.stderr
 
 
-@pytest.mark.parametrize("deep", ["elsewhere", "outputs/seqsetvae"])
+@pytest.mark.parametrize(
+    "deep", ["elsewhere", pytest.param("outputs/seqsetvae", marks=pytest.mark.slow)]
+)
 def test_a_run_finds_its_data_from_any_folder_and_leaves_nothing_there(
     here_again, tmp_path, monkeypatch, deep
 ) -> None:
@@ -178,9 +182,9 @@ def test_data_that_are_gone_are_asked_for_and_a_new_place_is_kept(
     )
     monkeypatch.chdir(tmp_path / "moved")
     run = str(tmp_path / RUN)
-    assert here_again("resume", run, "--data", "../moved").returncode == 0
+    assert here_again("resume", run, "--data", "../moved", *SHORT).returncode == 0
     monkeypatch.chdir(tmp_path)
-    assert here_again("resume", run, "--max-epochs", "3").returncode == 0
+    assert here_again("resume", run, "--max-steps", "8").returncode == 0
 
 
 def test_raw_input_is_taken_from_the_cache_also_from_elsewhere(here, tmp_path, monkeypatch) -> None:
@@ -197,7 +201,7 @@ def test_raw_input_is_taken_from_the_cache_also_from_elsewhere(here, tmp_path, m
         assert here("train", *given, *TINY).returncode == 1
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    done = here("resume", str(tmp_path / RUN))
+    done = here("resume", str(tmp_path / RUN), *SHORT)
     assert done.returncode == 0, done.stderr
     assert list(Path().iterdir()) == []
 

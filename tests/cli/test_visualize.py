@@ -64,6 +64,7 @@ def test_a_checkpoint_alone_is_enough(here, run: RunFolder) -> None:
         "data        tiny, 5 codes",
         "split       validation, 24 subjects",
     ]
+    assert said[-1] == "Next:  setvae evaluate outputs/seqsetvae/version_0"
     assert done.stdout.splitlines()[0] == "Latents  seqsetvae/version_0, validation"
     assert re.search(
         r"^report +outputs/seqsetvae/version_0/report/latents/report.html", done.stdout, re.M

@@ -18,7 +18,7 @@ from setvae_cli.data.batch import SetBatch
 from setvae_cli.data.dataset import SetDataset
 from setvae_cli.data.gather import find_windows, gather
 from setvae_cli.data.sampler import BatchRequest
-from setvae_cli.data.slices import SliceRule, draw_slices, sliced
+from setvae_cli.data.slices import SliceRule, begun_with, draw_slices, sliced
 from setvae_cli.data.views import Cuts
 from setvae_cli.store.reader import Store
 from tests.tiny import TinySource, cohort, records, write
@@ -115,6 +115,33 @@ def test_a_slice_keeps_the_length_limit_of_its_window(store: Store) -> None:
     parts = sliced(store, windows, first, size)
     assert (parts.n_elements >= 1).all()
     assert (parts.n_elements <= 2).all()
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_slices_begin_when_what_is_sliced_of_their_subject_does(
+    store: Store, limit: int | None
+) -> None:
+    rows = np.arange(len(store))
+    windows = find_windows(store, rows, limit=limit, truncate="latest")
+    first, size = draw(windows.n_sets.tolist())
+    packed = gather(store, sliced(store, windows, first, size))
+    moved = begun_with(store, windows, packed, 5)
+    begins = gather(store, windows).positions[gather(store, windows).row_offsets[:-1]]
+    assert np.array_equal(moved.positions[moved.row_offsets[:-1]], begins.repeat(5, 0))
+    sets, firsts = np.diff(packed.row_offsets), packed.positions[packed.row_offsets[:-1]]
+    since = packed.positions - firsts.repeat(sets, 0)
+    assert np.array_equal(moved.positions - begins.repeat(5, 0).repeat(sets, 0), since)
+    whole = dataset(store, None).batch(request([0]))
+    alone = dataset(store, SliceRule(2, 3.0, 3.0)).batch(request([0]))
+    assert torch.equal(alone.positions[:3], whole.positions[:3])
+    assert torch.equal(alone.positions[3:], whole.positions[:3])
+
+
+def test_a_batch_says_which_sets_its_slices_hold(cohort_store: Store) -> None:
+    plan = dataset(cohort_store, RULE).batch(request([3, 0])).plan
+    assert plan.spans is not None
+    assert torch.equal(plan.spans[:, 1] - plan.spans[:, 0], plan.by_subject.offsets.diff())
+    assert dataset(cohort_store, None).batch(request([3, 0])).plan.spans is None
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,22 @@ from torch import Tensor
 from setvae_cli.evaluation.retrieval import recall_at
 
 
-def one_by_one(embedding: Tensor, subject: list[int], k: int) -> float:
+def one_by_one(
+    embedding: Tensor, subject: list[int], k: int, spans: list[tuple[int, int]] | None = None
+) -> float:
     e = torch.nn.functional.normalize(embedding, dim=1)
+    spans = spans or [(place, place + 1) for place in range(len(subject))]
     recalls = []
     for i, mine in enumerate(subject):
-        others = [j for j in range(len(subject)) if j != i]
+        sets = set(range(*spans[i]))
+        others = [
+            j for j in range(len(subject)) if subject[j] != mine or not sets & set(range(*spans[j]))
+        ]
         same = sum(subject[j] == mine for j in others)
         nearest = sorted(others, key=lambda j: -float(e[i] @ e[j]))[:k]
         if same:
             recalls.append(sum(subject[j] == mine for j in nearest) / min(k, same))
-    return sum(recalls) / len(recalls)
+    return sum(recalls) / len(recalls) if recalls else -1.0
 
 
 @settings(max_examples=50, deadline=None)
@@ -37,6 +43,20 @@ def test_recall_is_what_a_loop_finds_whatever_the_chunks(
     embedding = torch.randn(len(subject), 4, dtype=torch.float64, generator=generator)
     found = recall_at(embedding, torch.tensor(subject), [k], most_cells=cells)
     assert found[k] == pytest.approx(one_by_one(embedding, subject, k))
+    begin = torch.randint(0, 6, (len(subject),), generator=generator)
+    spans = torch.stack((begin, begin + 1 + begin.flip(0) % 3), 1)
+    found = recall_at(embedding, torch.tensor(subject), [k], spans, most_cells=cells)
+    expected = one_by_one(embedding, subject, k, [(a, b) for a, b in spans.tolist()])
+    assert found.get(k, -1.0) == pytest.approx(expected)
+
+
+def test_slices_that_share_a_set_with_their_own_are_not_what_is_found() -> None:
+    subject = torch.tensor([0, 0, 0, 1])
+    embedding = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    spans = torch.tensor([[0, 4], [1, 5], [5, 9], [0, 9]])
+    assert recall_at(embedding, subject, [1])[1] == pytest.approx(2 / 3)
+    assert recall_at(embedding, subject, [1], spans) == {1: 0.0}
+    assert recall_at(embedding[:2], subject[:2], [1], spans[:2]) == {}
 
 
 def test_subjects_that_stand_apart_are_found_whole_at_every_k() -> None:

@@ -35,7 +35,7 @@ def test_kl_equals_torch_distributions_and_keeps_digits_near_the_prior() -> None
 
 
 @pytest.mark.parametrize("d", [2, 8, 32])
-@pytest.mark.parametrize("many", [10, 100])
+@pytest.mark.parametrize("many", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_bound_brackets_the_true_information(d: int, many: int) -> None:
     truth, held = -0.5 * d * math.log(0.5), 0
     errors = []

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from setvae_cli.errors import InputError
+from setvae_cli.reports.curves.chart import content
 from setvae_cli.reports.curves.diagnosis import Diagnosis
 from setvae_cli.reports.curves.draw import draw
 from setvae_cli.reports.curves.read import find_runs, read_run, run_name
@@ -359,6 +360,26 @@ def test_equal_curves_give_equal_pictures_that_name_nobody() -> None:
 def test_a_name_is_no_formula_and_a_long_one_is_cut() -> None:
     named = [replace(curves(val_auc=HEALTHY["val_auc"]), name=n) for n in ("$x^{$", "y" * 250)]
     assert len(draw(named)) == 3
+
+
+def test_a_contrastive_run_has_its_loss_and_recall_and_no_empty_panel() -> None:
+    run = curves(
+        train_loss_step=FALLING,
+        train_coles_step=FALLING,
+        val_coles=FALLING[9::10],
+        val_recall_1=HEALTHY["val_auc"],
+        val_recall_5=HEALTHY["val_auc"] / 2,
+        train_grad_norm_step=FALLING,
+        lr=FALLING,
+    )
+    names = [group["name"] for group in content([run])["groups"]]
+    assert names == [
+        "Loss", "Contrastive", "Recall at 1", "Recall at 5", "Gradient norm", "Learning rate",
+    ]  # fmt: skip
+    assert "Best validation recall at 1: 0.8800" in as_text([judge(run)])
+    heights = {int.from_bytes(picture.narrow[20:24]) for picture in draw([run])}
+    plain = [int.from_bytes(picture.narrow[20:24]) for picture in draw([curves(**HEALTHY)])]
+    assert max(heights) < min(plain)  # two panels below one another, and never three
 
 
 def test_lines_of_compared_runs_stay_apart_in_grey() -> None:

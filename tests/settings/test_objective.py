@@ -6,7 +6,7 @@ from setvae_cli.errors import SettingsError
 from setvae_cli.settings.command import TrainSettings
 from setvae_cli.settings.merge import merge
 from setvae_cli.settings.objective import ObjectiveSettings
-from setvae_cli.settings.presets import FORECAST
+from setvae_cli.settings.presets import COLES, FORECAST, objective_defaults
 
 
 def merged(**options: str) -> TrainSettings:
@@ -63,6 +63,15 @@ def test_a_forecast_without_labels_brings_defaults_that_anything_given_wins_over
         "objective": "joint+forecast",
     }
     assert merged().to_flat() == TrainSettings().to_flat()
+
+
+def test_a_contrastive_loss_without_labels_brings_batches_that_hold_negatives() -> None:
+    for objective in ("coles", "elbo+coles", "forecast+coles"):
+        flat = merged(objective=objective).to_flat()
+        assert {name: flat[name] for name in COLES} == COLES
+    assert merged(objective="coles", batch_size="16").loader.batch_size == 16
+    assert "batch_size" not in objective_defaults("joint+coles")
+    assert objective_defaults("forecast+coles") == objective_defaults("forecast")
 
 
 def test_batches_that_elements_fill_have_no_size_by_objective() -> None:

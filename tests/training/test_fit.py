@@ -375,8 +375,14 @@ def test_a_step_of_batches_under_a_budget_equals_one_batch_of_the_same_subjects(
             torch.testing.assert_close(tensor, other[name], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("batching", ["shuffle", "length"])
-@pytest.mark.parametrize("interval", [0.4, 1.0, 5])
+BUDGETS = [(0.4, "length"), (1.0, "shuffle"), (5, "shuffle")]
+MORE_BUDGETS = [(0.4, "shuffle"), (1.0, "length"), (5, "length")]
+
+
+@pytest.mark.parametrize(
+    ("interval", "batching"),
+    [*BUDGETS, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_BUDGETS)],
+)
 def test_a_run_under_a_budget_takes_the_steps_that_were_planned(
     store, settings, interval, batching
 ):

@@ -25,7 +25,7 @@ def _often(monkeypatch):
 
 
 SLOW = ("often validated", "accumulated", "under a budget", "without averaging", "often saved")
-SLOW += ("a forecast", "all but slices")
+SLOW += ("two workers", "a forecast", "all but slices")
 CASES = [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in OPTIONS]
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,14 @@ OPTIONS = {"max_epochs": 4, "patience": 0}
 
 class Killed(BaseException):
     """Ends a run where it is, as SIGKILL would: nothing is saved any more."""
+
+
+def slow(*cases: Any) -> list[Any]:
+    """Cases that are tested with what takes long."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
 
 
 def kill() -> None:
@@ -122,8 +131,10 @@ def test_what_is_fixed_is_refused_with_both_values(settings, name):
         compare(settings(), settings(**{name: value}))
 
 
-@pytest.mark.parametrize(("size", "accumulation"), [(2, 2), (3, 1), (8, 2), (5, 3)])
-@pytest.mark.parametrize("step", [3, 4])
+@pytest.mark.parametrize(
+    ("size", "accumulation", "step"),
+    [(2, 2, 3), (5, 3, 4), *slow((2, 2, 4), (3, 1, 3), (3, 1, 4), (8, 2, 3), (8, 2, 4), (5, 3, 3))],
+)
 def test_other_batches_in_the_middle_of_an_epoch_leave_no_subject_out(
     store, stopped, monkeypatch, size, accumulation, step
 ):
@@ -248,7 +259,7 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("before", LATE)
+@pytest.mark.parametrize("before", ["measured", "told", *slow("named", "logged")])
 def test_a_run_killed_at_its_end_is_finished_without_training(
     store, settings, killed, monkeypatch, tmp_path, before
 ):
@@ -377,7 +388,7 @@ def test_a_cut_log_is_repaired_and_its_gap_is_told(store, stopped, caplog):
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("bad", [[3], [3, 4], [2, 7]])
+@pytest.mark.parametrize("bad", [[3, 4], [2, 7], *slow([3])])
 def test_skipped_steps_change_nothing_and_are_counted_over_a_resume(
     store, settings, monkeypatch, bad
 ):

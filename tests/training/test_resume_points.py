@@ -37,12 +37,9 @@ BATCHES, VALIDATION_BATCHES = 6, 3
 
 
 OFTEN = (  # the other instants are tested with what takes long
-    "before the first step",
     "in the second half of a step",
     "while weights change",
-    "in the first batch of a validation",
     "in the last validation",
-    "in a save",
     "in a validation",
     "at the very end",
 )

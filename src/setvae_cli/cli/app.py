@@ -15,17 +15,17 @@ from setvae_cli.cli import failures
 
 ABOUT = "Set variational autoencoders for irregular clinical data."
 COMMANDS = {
-    "precompute": "Prepare raw events once, as a store that every command reads.",
-    "train": "Train on a store, on raw events, or on the built-in cohort.",
-    "finetune": "Make a trained encoder a classifier of labels.",
+    "train": "Train on a store, raw events, or the built-in cohort.",
+    "precompute": "Prepare raw events once, as a store to train on.",
+    "watch": "Watch a run, or all of a folder, in the terminal.",
     "resume": "Go on with a run from its newest good checkpoint.",
-    "benchmark-loader": "Time the training loader: how many workers suit this data.",
-    "watch": "Watch a run, or all runs below a folder, in the terminal.",
-    "analyze-curves": "Draw and judge the curves of runs, and of TensorBoard logs.",
+    "analyze-curves": "Draw and judge the curves of runs.",
     "visualize": "Draw the latents of a trained model, and judge them.",
-    "evaluate": "Measure the predictions of a trained model, in all and by group.",
-    "embed": "Write a vector a subject, in a table that joins by subject id.",
+    "evaluate": "Measure the predictions of a trained model.",
+    "finetune": "Make a trained model a classifier, and compare it.",
+    "embed": "Write a vector a subject, in a table that joins by id.",
     "export": "Write a trained model to one file for sharing.",
+    "benchmark-loader": "Time the loader: how many workers suit this data.",
     "doctor": "Check this machine, or a store, a run, a checkpoint.",
 }
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
-from setvae_cli.errors import SettingsError, Terminated, placed
+from setvae_cli.errors import SettingsError, Terminated, UsageError, placed
 from setvae_cli.settings.command import EvaluateSettings, FinetuneSettings
 
 if TYPE_CHECKING:
     from setvae_cli.evaluation.decision import Shares
+    from setvae_cli.runs.folder import RunFolder
     from setvae_cli.training.compare.comparison import Comparison
     from setvae_cli.training.compare.folder import ComparisonFolder
     from setvae_cli.training.compare.run import JobStarted
@@ -24,6 +26,10 @@ BESIDE = "comparison"
 TAKEN = (
     "data", "label", "device", "output_dir", "group_readable", "resamples", "repeats", "folds",
     "fold_seed", "fold_label",
+)  # fmt: skip
+ALONE = (
+    "split", "by", "threshold", "show_ids", "batch_size", "seed", "encoder", "repeat",
+    "label_fraction",
 )  # fmt: skip
 
 
@@ -44,8 +50,9 @@ def cross_validate(
     from setvae_cli.training.compare.comparison import Comparison
 
     store = store_to_train_on(settings, output)
-    with placed(settings.data):
-        comparison = Comparison(settings, store, _folder(settings, path), tunes=tunes)
+    folder = _folder(settings, path)
+    with placed(settings.data), _unless_empty(folder):
+        comparison = Comparison(settings, store, folder, tunes=tunes)
         found = _compared(comparison, output)
     _show(comparison, found, output, {})
 
@@ -64,9 +71,7 @@ def evaluate_folds(settings: EvaluateSettings, path: Path, output: Output) -> No
     from setvae_cli.training.compare.folder import ComparisonFolder
     from setvae_cli.training.starting import open_origin, with_architecture
 
-    if settings.fold.fold is not None:
-        what = "is given, and --folds measures all of them"
-        raise SettingsError(what, where="--fold", mend="leave it out")
+    _check_measures(settings)
     flat = settings.to_flat()
     raw = [*settings.source.model_fields_set, *settings.store.model_fields_set]
     kept = {name: flat[name] for name in (*TAKEN, *raw) if flat[name] is not None}
@@ -75,8 +80,8 @@ def evaluate_folds(settings: EvaluateSettings, path: Path, output: Output) -> No
     tuned = with_data(with_architecture(tuned, origin.header, path), origin.header, path)
     store = store_to_train_on(tuned, output)
     parent = settings.output_dir / "evaluate"
-    with placed(tuned.data):
-        folder = ComparisonFolder.create(settings.save_dir or parent)
+    folder = ComparisonFolder.create(settings.save_dir or parent)
+    with placed(tuned.data), _unless_empty(folder):
         comparison = Comparison(tuned, store, folder, tunes=False)
         found = _compared(comparison, output)
     _show(comparison, found, output, {})
@@ -105,8 +110,29 @@ def beside(
     with placed(settings.data):
         folder, best = ComparisonFolder(run / BESIDE), RunFolder(run).best_or_last()
         comparison = Comparison(settings, store, folder, best)
+        _set_aside(comparison, RunFolder(run), output)
         found = _compared(comparison, output)
     _show(comparison, found, output, data)
+
+
+def _set_aside(comparison: Comparison, run: RunFolder, output: Output) -> None:
+    """Keep an earlier comparison of the run out of the way, where the run has changed since."""
+    from setvae_cli.runs.lock import locked
+    from setvae_cli.training.compare.folder import differences
+
+    folder = comparison.folder
+    if not folder.begun:
+        return
+    with locked(folder.lock):
+        differing = differences(folder.plan(), comparison.plan())
+        if not differing:
+            return
+        aside = run.next_abandoned() / BESIDE
+        folder.path.rename(aside)
+    output.say(
+        f"The run has changed ({', '.join(differing[:3])}), so it is compared anew; "
+        f"the earlier comparison is in {os.path.relpath(aside.parent)}."
+    )
 
 
 def go_on(path: Path, given: dict[str, Any], output: Output) -> None:
@@ -126,6 +152,52 @@ def go_on(path: Path, given: dict[str, Any], output: Output) -> None:
     plan = ComparisonFolder(path).plan()
     settings = FinetuneSettings.from_flat({**plan["settings"], **_places(path)})
     cross_validate(settings, output, path, tunes=bool(plan.get("tunes", True)))
+
+
+def check_together(settings: FinetuneSettings, output: Output) -> None:
+    """Refuse options that contradict one another, before anything is trained.
+
+    Raises:
+        SettingsError: Some do.
+    """
+    fold, tuning, compared = settings.fold, settings.tuning, settings.comparison
+    every_fold = fold.folds is not None and fold.fold is None
+    if compared.repeats > 1 and not every_fold:
+        what = "counts the times that all folds are dealt out, and one place is fine-tuned"
+        raise SettingsError(what, where="--repeats", mend="give --folds without --fold")
+    if every_fold and fold.repeat:
+        what = "names one way of dealing out folds, and all folds are compared"
+        raise SettingsError(what, where="--repeat", mend="use --repeats, or name one --fold")
+    if is_compared(settings) and settings.resume_from_checkpoint is not None:
+        what = "names one run, and a comparison has many"
+        mend = "use --resume auto, or setvae resume with the comparison's folder"
+        raise SettingsError(what, where="--resume-from-checkpoint", mend=mend)
+    other = fold.fold_label is not None and tuning.label and fold.fold_label != tuning.label[0]
+    if other and compared.compare:
+        what = f"is {fold.fold_label:.60}, and {tuning.label[0]:.60} is compared"
+        raise SettingsError(what, where="--fold-label", mend="leave it out, or use --no-compare")
+    if not compared.compare:
+        usual, flat = type(settings)().to_flat(), settings.to_flat()
+        for name in ("ensemble", "with_trees", "scratch_epochs", "resamples"):
+            if flat[name] != usual[name]:
+                option = settings.fields()[name].option
+                output.warn(f"{option} has no effect: --no-compare leaves the comparison out")
+
+
+def _check_measures(settings: EvaluateSettings) -> None:
+    """Refuse what belongs to one checkpoint's predictions, which folds do not have.
+
+    Raises:
+        SettingsError: It is given.
+    """
+    if settings.fold.fold is not None:
+        what = "is given, and --folds measures all of them"
+        raise SettingsError(what, where="--fold", mend="leave it out")
+    usual, flat = type(settings)().to_flat(), settings.to_flat()
+    for name in ALONE:
+        if flat[name] != usual[name]:
+            what = "is for the predictions of one checkpoint, and --folds compares methods"
+            raise SettingsError(what, where=settings.fields()[name].option, mend="leave it out")
 
 
 def is_compared(settings: FinetuneSettings) -> bool:
@@ -165,6 +237,17 @@ def _folder(settings: FinetuneSettings, path: Path | None) -> ComparisonFolder:
         return ComparisonFolder(path)
     begun = ComparisonFolder.latest(parent) if settings.resume == "auto" else None
     return begun or ComparisonFolder.create(parent)
+
+
+@contextmanager
+def _unless_empty(folder: ComparisonFolder) -> Iterator[None]:
+    """Context that a refused comparison leaves without a folder."""
+    try:
+        yield
+    except UsageError:
+        with suppress(OSError):
+            folder.path.rmdir()  # only where nothing is in it
+        raise
 
 
 def _compared(comparison: Comparison, output: Output) -> Shares:
@@ -248,11 +331,11 @@ class ComparisonView:
 
 @contextmanager
 def _each_warning_once() -> Iterator[None]:
-    """Context in which a warning that every job repeats is said once."""
+    """Context in which a warning that every job repeats, with other numbers, is said once."""
     said: set[str] = set()
 
     def first(record: logging.LogRecord) -> bool:
-        told = record.getMessage()
+        told = re.sub(r"\d+(\.\d+)?", "0", record.getMessage())
         known = told in said
         said.add(told)
         return not known

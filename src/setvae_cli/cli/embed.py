@@ -57,7 +57,12 @@ def run(settings: EmbedSettings, output: Output) -> None:
     output.say()
     output.say(CAUTION)
     if embedder.checkpoint is not None:
-        output.next(f"setvae evaluate {shown(Path(_named(settings) or embedder.checkpoint))}")
+        from setvae_cli.runs.folder import RunFolder
+
+        run = RunFolder.of(embedder.checkpoint)
+        named = _named(settings) or (run.path if run else embedder.checkpoint)
+        command = "evaluate" if embedder.predicts else "finetune"
+        output.next(f"setvae {command} {shown(Path(named))}")
 
 
 def _named(settings: EmbedSettings) -> str | None:

@@ -63,6 +63,7 @@ def trained(settings: EmbedSettings, named: str | None, output: Output) -> Embed
         _about(settings, store, path),
         None if loaded.header.foreign else path,
         loaded.settings.model.dim,
+        predicts=bool(loaded.header.tasks),
     )
 
 

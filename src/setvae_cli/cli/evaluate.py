@@ -235,7 +235,8 @@ def _next(findings: Findings, path: Path, settings: EvaluateSettings, output: Ou
 
     run = RunFolder.of(path)
     named = shown(run.path if run else path)
+    code = f" --encoder {settings.encoder}" if settings.encoder else ""
     if findings.attributes and not settings.by and any(task.subjects for task in findings.tasks):
-        output.next(f"setvae evaluate {named} --by {findings.attributes[0]}")
-    else:
+        output.next(f"setvae evaluate {named}{code} --by {findings.attributes[0]}")
+    elif not code:  # others' encoders have no latents
         output.next(f"setvae visualize {named}")

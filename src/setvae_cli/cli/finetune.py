@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from setvae_cli.cli import options
-from setvae_cli.cli.comparing import cross_validate, is_compared
+from setvae_cli.cli.comparing import check_together, cross_validate, is_compared
 from setvae_cli.cli.named import named_checkpoint
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.slurm import requeued_when_asked
@@ -29,15 +29,18 @@ def run(settings: FinetuneSettings, output: Output) -> None:
     """Fine-tune a trained model, so that it predicts the labels of the data.
 
     CKPT brings codes, architecture and weights; its head is made anew. The run is one like those
-    of setvae train, in a folder of its own: it can be resumed, watched, exported and drawn.
+    of setvae train, in a folder of its own: it can be resumed, watched, exported and drawn. Behind
+    it, a table tells whether fine-tuning was worth it.
 
     Every option can also stand in a YAML file (--config) or in the environment, as SETVAE_LR for
-    --lr.
+    --lr. Options of setvae precompute for raw input, and those of setvae train about loading,
+    saving, SLURM and the watch over the posterior, are taken too.
     """
     if settings.ckpt and settings.checkpoint:
         raise SettingsError("is given beside CKPT", where="--checkpoint", mend="keep one")
     if settings.tuning.encoder and (settings.ckpt or settings.checkpoint):
         raise SettingsError("is given beside CKPT", where="--encoder", mend="keep one")
+    check_together(settings, output)
     if is_compared(settings):
         cross_validate(started(settings, output), output)
         return
@@ -63,7 +66,7 @@ def started(settings: FinetuneSettings, output: Output) -> FinetuneSettings:
             raise SettingsError(what, where="--encoder", mend="name them with --data")
         return settings
     given = settings.ckpt or settings.checkpoint
-    path = named_checkpoint(given, settings.run.output_dir, output)
+    path = named_checkpoint(given, settings.run.output_dir, output, pretrained=True)
     origin = open_origin(path)
     settings = settings.model_copy(update={"ckpt": str(path), "checkpoint": None})
     settings = in_its_fold(with_architecture(settings, origin.header, path), origin.header, output)
@@ -98,7 +101,8 @@ def with_data(settings: FinetuneSettings, header: Header, path: Path) -> Finetun
     from setvae_cli.cli.trained_on import data_of
     from setvae_cli.runs.model import settings_of
 
-    given = settings.given()
+    usual = type(settings)().to_flat()  # a file of --print-config gives every option
+    given = {name for name, value in settings.given().items() if value != usual[name]}
     known = data_of(settings_of(header, path), path, settings.data)
     kept = {name: value for name, value in known.items() if name not in given}
     return type(settings).from_flat({**settings.to_flat(), **kept})

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
-from setvae_cli.errors import InputError
+from setvae_cli.errors import InputError, SetvaeError
 
 if TYPE_CHECKING:
     from setvae_cli.runs.folder import RunFolder
 
 
-def named_checkpoint(given: str | None, output_dir: Path, output: Output) -> Path:
+def named_checkpoint(
+    given: str | None, output_dir: Path, output: Output, *, pretrained: bool = False
+) -> Path:
     """The checkpoint that was named; where a run was, or nothing, it is said which one that is.
 
     Args:
         given: A checkpoint or a run's folder; None: the latest run.
         output_dir: Where runs are looked for.
         output: Where the choice is said.
+        pretrained: With nothing named, pass over what was fine-tuned: the next fine-tuning starts
+            where the one before it did.
 
     Raises:
         InputError: There is no run, or no checkpoint in it.
@@ -29,25 +33,37 @@ def named_checkpoint(given: str | None, output_dir: Path, output: Output) -> Pat
 
     if given is not None and not os.path.isdir(given):
         return Path(given)
-    run = RunFolder(Path(given)) if given is not None else _latest(output_dir)
+    run = RunFolder(Path(given)) if given is not None else _latest(output_dir, pretrained)
     if not run.checkpoints.is_dir():
         what, mend = "is no run: it has no folder of checkpoints", "name a run's folder"
         raise InputError(what, where=str(run.path), mend=mend)
     checkpoint = run.best_or_last()
+    which = " (the latest of setvae train)" if pretrained else " (the latest)"
     output.facts(
         [
-            ("run", shown(run.path) + (" (the latest)" if given is None else "")),
+            ("run", shown(run.path) + (which if given is None else "")),
             ("checkpoint", checkpoint.name),
         ]
     )
     return checkpoint
 
 
-def _latest(output_dir: Path) -> RunFolder:
-    from setvae_cli.runs.folder import latest
+def _latest(output_dir: Path, pretrained: bool) -> RunFolder:
+    from setvae_cli.runs.folder import newest_first
 
-    run = latest(output_dir)
-    if run is None:
-        mend = "name one, or see setvae train --help"
-        raise InputError("holds no run", where=str(output_dir), mend=mend)
-    return run
+    for run in newest_first(output_dir):
+        if not (pretrained and _is_tuned(run)):
+            return run
+    what = "holds no run of setvae train" if pretrained else "holds no run"
+    raise InputError(what, where=str(output_dir), mend="name one, or see setvae train --help")
+
+
+def _is_tuned(run: RunFolder) -> bool:
+    """Whether setvae finetune wrote it; damaged settings are told of when a run is opened."""
+    from setvae_cli.runs.settings_file import read_settings
+    from setvae_cli.settings.command import is_tuned
+
+    try:
+        return is_tuned(read_settings(run.settings))
+    except SetvaeError:
+        return False

@@ -23,7 +23,7 @@ TITLES = {
     None: "What",
     "source": "Source",
     "store": "Sets, splits, vocabulary",
-    "fold": "Folds",
+    "fold": "Folds and shares of the labels",
     "comparison": "Comparison",
     "tuning": "Fine-tuning",
     "model": "Model",
@@ -42,7 +42,8 @@ class PanelCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
+        parameters = self.get_params(ctx)
+        for parameter in sorted(parameters, key=lambda one: one.param_type_name != "argument"):
             record = parameter.get_help_record(ctx)
             if record:
                 panel = getattr(parameter, "rich_help_panel", None) or OUTPUT

@@ -91,10 +91,11 @@ class Output:
                 self._line(sys.stderr, [(f"{key:<{width}}", KEY_STYLE), (value, None)])
 
     def warn(self, text: str) -> None:
-        """Warn in one line, on stderr."""
+        """Warn in one line, on stderr; on a terminal it ends between words."""
         if not self._quiet:
             name = f"setvae {self._command}: "
-            self._line(sys.stderr, [(name, None), ("warning:", WARN_STYLE), (f" {text}", None)])
+            parts = [(name, None), ("warning:", WARN_STYLE), (f" {text}", None)]
+            self._line(sys.stderr, parts, wraps=True)
 
     def progress(self, head: str, share: float | None, tail: str) -> None:
         """Show how far it is: redrawn on a terminal, one line a minute elsewhere.
@@ -162,7 +163,9 @@ class Output:
         if not self.verbose:
             warnings.simplefilter("ignore")
 
-    def _line(self, stream: TextIO, parts: list[tuple[str, str | None]]) -> None:
+    def _line(
+        self, stream: TextIO, parts: list[tuple[str, str | None]], *, wraps: bool = False
+    ) -> None:
         parts = [(_printable(text), style) for text, style in parts]
         self._spaced = not any(text for text, _ in parts)
         if not _is_terminal(stream):
@@ -172,7 +175,7 @@ class Output:
 
         console = self._bar[0].console if self._bar and stream is sys.stderr else _console(stream)
         line = Text.assemble(*((text, style or "") for text, style in parts))
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=not wraps)
 
     def _redraw(self, head: str, share: float | None, tail: str) -> None:
         if self._bar is None:

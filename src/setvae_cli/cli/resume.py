@@ -67,6 +67,8 @@ def latest_run(settings: TrainSettings, output: Output) -> Path:
 
 def go_on(path: Path, settings: TrainSettings, output: Output) -> None:
     """Resume the run that a path names, with what is given in place of its own settings."""
+    if path.name == comparing.BESIDE and not is_comparison(path):
+        path = path.parent  # the run that it is of
     if is_comparison(path):
         comparing.go_on(path, _replacing(settings), output)
         return

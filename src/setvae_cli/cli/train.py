@@ -111,7 +111,17 @@ def train(settings: TrainSettings, output: Output, resumption: Resumption | None
         return
     lines = [*closing_table(result), *view.posterior.closing(result.verdicts)]
     _conclude(settings, Path(result.run), lines, asdict(result), output)
-    output.next(f"setvae {'finetune' if result.losses else 'visualize'} {result.run}")
+    output.next(_next(settings, result))
+
+
+def _next(settings: TrainSettings, result: Result) -> str:
+    """The command for a model without labels, for a classifier, for one that has latents too."""
+    if result.losses:
+        return f"setvae finetune {result.run}"
+    if not isinstance(settings, FinetuneSettings):
+        return f"setvae visualize {result.run}"
+    encoder = settings.tuning.encoder
+    return f"setvae evaluate {result.run}" + (f" --encoder {encoder}" if encoder else "")
 
 
 def _conclude(

@@ -73,6 +73,10 @@ def run(settings: VisualizeSettings, output: Output) -> None:
     from setvae_cli.cli.latent_table import plain, table
 
     output.result(table(latents, files), plain(latents, files))
+    from setvae_cli.runs.folder import RunFolder
+
+    run, command = RunFolder.of(path), "evaluate" if content.header.tasks else "finetune"
+    output.next(f"setvae {command} {shown(run.path if run else path)}")
 
 
 def _opened(path: Path, output: Output) -> CheckpointContent | None:

@@ -118,6 +118,7 @@ class Plan(_PickledAsArrays):
         step_labelled: Labelled subjects of the whole optimizer step, one number a task.
         slices: Slices of each subject, which stand side by side as if they were subjects; 0: the
             batch holds subjects.
+        spans: First set of each slice inside its subject, and the end; None: no slices.
     """
 
     subjects: int
@@ -136,6 +137,7 @@ class Plan(_PickledAsArrays):
     step_subjects: int
     step_labelled: tuple[int, ...]
     slices: int = 0
+    spans: Int64[Tensor, "subjects 2"] | None = None
 
 
 @dataclass(frozen=True)

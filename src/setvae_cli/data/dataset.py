@@ -32,7 +32,7 @@ from setvae_cli.data.gather import (
 )
 from setvae_cli.data.noise import uniform_runs
 from setvae_cli.data.sampler import BatchRequest
-from setvae_cli.data.slices import SliceRule, draw_slices, sliced
+from setvae_cli.data.slices import SliceRule, begun_with, draw_slices, sliced
 from setvae_cli.data.standardise import Standardiser
 from setvae_cli.data.targets import Gaussianiser, Hidden, make_targets
 from setvae_cli.data.views import Cuts, Views, cut_views, is_whole
@@ -229,13 +229,15 @@ class SetDataset(Dataset[SetBatch]):
         each = (places[:, None] * rule.slices + np.arange(rule.slices)).reshape(-1)
         request = replace(request, rows=request.rows.repeat(rule.slices), places=each)
         packed, _ = self._gather(sliced(self._store, windows, first, size), request.rows)
+        packed = begun_with(self._store, windows, packed, rule.slices)
         if self._hide_rate > 0:
             packed = only(packed, self._visible(packed, request))
         batch = self._assemble(packed, request)
+        spans = torch.from_numpy(np.stack((first, first + size), 2).reshape(-1, 2))
         return replace(
             batch,
             label_mask=torch.zeros_like(batch.label_mask),
-            plan=replace(batch.plan, slices=rule.slices),
+            plan=replace(batch.plan, slices=rule.slices, spans=spans),
         )
 
     def _views(self, request: BatchRequest) -> Views | None:

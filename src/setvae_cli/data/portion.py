@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setvae_cli.data.folds import fold_rows
+from setvae_cli.data.folds import FoldRows, fold_rows
 from setvae_cli.errors import InputError
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.sources.records import Kind
 from setvae_cli.store.format import Shape
 from setvae_cli.store.reader import Store
@@ -49,7 +49,7 @@ def rows_of(settings: TrainSettings, store: Store) -> Portion:
         InputError: The store cannot be dealt out in so many folds, or a split has no subject.
         SettingsError: The settings name no single fold or share of labels.
     """
-    rows = fold_rows(store, settings.fold, reads_labels=settings.objective.reads_labels)
+    rows = _fold_rows(settings, store)
     for name, some in rows.splits.items():
         if not len(some):
             mend = "give --split-fractions that leave it some, or more subjects"
@@ -63,5 +63,12 @@ def rows_of(settings: TrainSettings, store: Store) -> Portion:
 
 def split_rows(settings: TrainSettings, store: Store, name: str) -> NDArray[np.int64]:
     """The rows that a run of these settings called train, validation or test."""
-    rows = fold_rows(store, settings.fold, reads_labels=settings.objective.reads_labels)
-    return rows.splits[name]
+    return _fold_rows(settings, store).splits[name]
+
+
+def _fold_rows(settings: TrainSettings, store: Store) -> FoldRows:
+    """Folds and shares are of the label that is fine-tuned on, unless another one is named."""
+    fold = settings.fold
+    if isinstance(settings, FinetuneSettings) and settings.tuning.label and not fold.fold_label:
+        fold = fold.model_copy(update={"fold_label": settings.tuning.label[0]})
+    return fold_rows(store, fold, reads_labels=settings.objective.reads_labels)

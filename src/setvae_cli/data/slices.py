@@ -4,11 +4,14 @@ CoLES learns from them (Babaev et al. 2022, algorithm 1: a length drawn uniform 
 then a beginning drawn uniform among those that fit). Bounds may be shares of a subject's sets, so
 that they suit short and long subjects alike. All draws are functions of (seed, epoch, batch,
 place, slice).
+
+A slice begins at the time at which its subject does: slices of one subject overlap, and would know
+one another by their times alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.data.gather import Windows, by_shard
 from setvae_cli.data.noise import uniform_runs
+from setvae_cli.store.format import Packed
 from setvae_cli.store.reader import Store
 
 LENGTH_DRAW, START_DRAW = 111, 112
@@ -106,6 +110,25 @@ def sliced(store: Store, windows: Windows, first: Array, size: Array) -> Windows
         start[mine], stop[mine] = offsets[begin[mine]], offsets[begin[mine] + n_sets[mine]]
     stop = np.minimum(stop, whole.first + whole.n_elements)
     return Windows(whole.shard, begin, n_sets, start, stop - start)
+
+
+def begun_with(store: Store, windows: Windows, packed: Packed, slices: int) -> Packed:
+    """Slices moved in time, each to begin when its subject does; places in space stay.
+
+    Args:
+        store: Where the events are.
+        windows: What of each subject is sliced.
+        packed: Slices of them, those of a subject one after the other, none empty.
+        slices: Slices of each subject.
+    """
+    if packed.positions.shape[1] != 1:
+        return packed
+    begin = np.empty(len(windows.shard), dtype=packed.positions.dtype)
+    for number, mine in by_shard(windows.shard):
+        begin[mine] = store.shard(number).positions[windows.first_set[mine], 0]
+    move = begin.repeat(slices) - packed.positions[packed.row_offsets[:-1], 0]
+    sets = packed.row_offsets[1:] - packed.row_offsets[:-1]
+    return replace(packed, positions=packed.positions + move.repeat(sets)[:, None])
 
 
 def _sets(bound: float, n_sets: NDArray[np.int64]) -> Array:

@@ -31,6 +31,7 @@ class Embedder:
         about: Where the vectors come from, for the file.
         checkpoint: The checkpoint whose model alone it is; None where code of others is needed.
         width: Of the model's vectors: a narrow one computes faster on one thread.
+        predicts: Whether the model predicts labels too.
     """
 
     encoder: SequenceEncoder
@@ -41,6 +42,7 @@ class Embedder:
     about: Mapping[str, str]
     checkpoint: Path | None
     width: int
+    predicts: bool = False
 
     @property
     def cut(self) -> int:

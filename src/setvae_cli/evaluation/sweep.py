@@ -39,7 +39,8 @@ class Swept:
         scalars: `loss`; with an elbo `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label;
             only with labels), `beta`, `recon_weight`, `pred_weight`; with a forecast `forecast` and
             its parts (nats a subject) and `masked` (nats a hidden value); with slices `coles`
-            (squared distance a slice) and `recall_1`, `recall_5`, `recall_20`.
+            (squared distance a slice) and `recall_1`, `recall_5`, `recall_20` among slices without
+            a set in common.
     """
 
     rows: np.ndarray
@@ -80,7 +81,7 @@ class Sweep:
         self._whole, self._elbo = objective.sees_whole, objective.has("elbo")
         behind = "views" if objective.has("forecast") else "slices"
         self._counted = "whole" if self._whole else behind
-        self._slices: list[tuple[Tensor, Tensor]] = []
+        self._slices: list[tuple[Tensor, Tensor, Tensor]] = []
         self._batch: SetBatch | None = None
 
     def add(self, batch: SetBatch) -> None:
@@ -98,7 +99,8 @@ class Sweep:
         if kind != "whole":
             self._views.append(terms.further)
         if kind == "slices":
-            self._slices.append((batch.rows, output.embedding.float()))
+            assert batch.plan.spans is not None
+            self._slices.append((batch.rows, output.embedding.float(), batch.plan.spans))
         if kind != self._counted:
             return
         self._terms.append(terms)
@@ -156,10 +158,11 @@ class Sweep:
         """Recall among the slices of all processes."""
         if not self._slices:
             return {}
-        rows, embedding = (
+        rows, embedding, spans = (
             gather(torch.cat(column).cpu()) for column in zip(*self._slices, strict=True)
         )
-        return {f"recall_{k}": value for k, value in recall_at(embedding, rows, RECALL).items()}
+        found = recall_at(embedding, rows, RECALL, spans)
+        return {f"recall_{k}": value for k, value in found.items()}
 
 
 def sweep(

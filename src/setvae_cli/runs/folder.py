@@ -16,6 +16,7 @@ outputs/<name>/version_<n>/
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -202,15 +203,18 @@ class RunFolder:
 
 def latest(output_dir: Path, name: str = "*") -> RunFolder | None:
     """The run below `output_dir`, of this name, that began last; None where there is none."""
+    return next(newest_first(output_dir, name), None)
+
+
+def newest_first(output_dir: Path, name: str = "*") -> Iterator[RunFolder]:
+    """The runs below `output_dir`, of this name; those that began last come first."""
     runs = [
         path
         for path in output_dir.glob(f"{name}/version_*")
         if _VERSION.fullmatch(path.name) and path.is_dir()
     ]
-    if not runs:
-        return None
-    newest = max(runs, key=lambda path: (_started(path), int(path.name.removeprefix("version_"))))
-    return RunFolder(newest)
+    runs.sort(key=lambda path: (_started(path), int(path.name.removeprefix("version_"))))
+    return map(RunFolder, reversed(runs))
 
 
 def _started(run: Path) -> int:

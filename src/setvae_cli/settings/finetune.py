@@ -37,52 +37,51 @@ class TuningSettings(Settings):
     """The classifier on top of an encoder, and how the two learn together."""
 
     label: tuple[str, ...] = Field(
-        (), description="Label that is predicted, repeatable; default: all labels of the data."
+        (), description="Label that is predicted; default: all of the data. Repeat it."
     )
     n_classes: tuple[int, ...] = Field(
         (),
-        description="Classes, one number or one a label; default: what the labels tell. A wrong "
-        "number is an error.",
+        description="Number of classes, one a label; default: what the labels tell.",
     )
     class_weights: str = Field(
         "none",
-        description="none, balanced (by training labels), or the weight of each class, as 1,5.",
+        description="none, balanced (by training labels), or a weight for each class, as 1,5.",
     )
     monitor: Monitored = Field(
-        "val_auc", description="What chooses the best checkpoint and ends by --patience."
+        "val_auc", description="What chooses the best checkpoint, and what --patience waits for."
     )
     head_hidden_dims: tuple[int, ...] | None = Field(
         (256, 128),
-        description="Widths of the head's hidden layers; none: one residual layer, as setvae "
-        "train has.",
+        description="Widths of the head's hidden layers; none: the head of setvae train.",
     )
     activation: Literal["relu", "gelu", "silu", "tanh"] = Field(
-        "relu", description="Between the head's layers."
+        "relu", description="Activation between the head's layers."
     )
     encoder_lr_ratio: float = Field(
         0.1, gt=0, description="Learning rate of the encoder relative to the head's."
     )
     freeze: str = Field(
         "none",
-        description="none, all (only the head learns), until:5 (epochs) or until:500steps; with "
-        "--unfreeze stages also until:5,10.",
+        description="none, all (only the head learns), until:5 (epochs) or until:500steps.",
     )
     unfreeze: Literal["at-once", "stages"] = Field(
         "at-once",
-        description="stages: the head, from the first bound the history and the axes too, from "
-        "the second (twice the first, if not given) all.",
+        description="stages: with --freeze until:2,4 the head learns first, behind 2 epochs the "
+        "history and the axes too, behind 4 all; default: at-once.",
     )
     freeze_encoder: bool = Field(
-        False, description="As --freeze all.", json_schema_extra={"current": "--freeze all"}
+        False,
+        description="As --freeze all.",
+        json_schema_extra={"hidden": True, "current": "--freeze all"},
     )
     freeze_epochs: int | None = Field(
         None,
         ge=0,
         description="As --freeze until:N.",
-        json_schema_extra={"current": "--freeze until:N"},
+        json_schema_extra={"hidden": True, "current": "--freeze until:N"},
     )
     allow_partial: bool = Field(
-        False, description="Go on where weights of the encoder are missing or do not fit."
+        False, description="Go on where weights of CKPT are missing or do not fit."
     )
     encoder: str | None = Field(
         None,
@@ -134,10 +133,10 @@ class TuningSettings(Settings):
                 "freeze, freeze_encoder and freeze_epochs say one thing in three ways; keep one"
             )
         bounds = self.frozen.bounds
-        if len(bounds) == 2 and (self.unfreeze != "stages" or bounds[0] > bounds[1]):
-            raise ValueError(
-                "freeze has two bounds, which are for unfreeze stages, the earlier one first"
-            )
+        if len(bounds) == 2 and self.unfreeze != "stages":
+            raise ValueError("freeze has two bounds, which are for unfreeze stages; add it")
+        if len(bounds) == 2 and bounds[0] > bounds[1]:
+            raise ValueError("freeze has two bounds, and the first is the later one; swap them")
         if self.unfreeze == "stages" and not bounds:
             raise ValueError("unfreeze stages needs a bound in freeze, such as until:5")
         if self.encoder_checkpoint is not None and self.encoder is None:

@@ -1,7 +1,8 @@
 """Widths and objective in one word; a preset lists what differs from the defaults (`base`).
 
 A forecast without labels brings defaults of its own, because a recipe for labels does not suit it:
-many more numbers are learned from each subject, so that batches are larger and rates higher.
+many more numbers are learned from each subject, so that batches are larger and rates higher. A
+contrastive loss without labels brings larger batches, whose other subjects are its negatives.
 """
 
 from __future__ import annotations
@@ -65,15 +66,20 @@ FORECAST: dict[str, Any] = {
     "lr": 3e-3,
     "weight_decay": 0.02,
     "weight_averaging": 0.98,
-    "max_epochs": 10,
+    "embedding_dim": 128,
+    "max_epochs": 20,
 }
 # Latents beside a forecast: enough for them to stay in use, too little to rule the embedding.
 FORECAST_ELBO: dict[str, Any] = {"max_beta": 0.025, "recon_weight": 0.05, "beta_warmup": 0.5}
+
+COLES: dict[str, Any] = {"batch_size": 64, "gradient_accumulation_steps": 1}
 
 
 def objective_defaults(objective: str) -> dict[str, Any]:
     """What an objective sets where nothing else does; nothing for those that read labels."""
     parts = set(objective.lower().split("+"))
-    if "forecast" not in parts or "joint" in parts:
+    if "joint" in parts:
         return {}
+    if "forecast" not in parts:
+        return dict(COLES) if "coles" in parts else {}
     return {**FORECAST, **(FORECAST_ELBO if "elbo" in parts else {})}

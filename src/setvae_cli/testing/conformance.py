@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.encoders.opening import adapt
 from setvae_cli.errors import RunError
+from setvae_cli.testing import CODES
 from setvae_cli.testing.subjects import Subject, batch_of, made_up
 
-CODES = 16
 TOLERANCE = 1e-4  # of the largest number: rounding of float32 in sums of another order
 
 Make = Callable[[], SequenceEncoder]

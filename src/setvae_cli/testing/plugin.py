@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from setvae_cli.testing.conformance import CODES
+from setvae_cli.testing import CODES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

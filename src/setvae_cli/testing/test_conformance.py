@@ -10,7 +10,8 @@ import copy
 import pytest
 
 from setvae_cli.encoders.opening import open_encoder
-from setvae_cli.testing.conformance import CODES, RULES, Broken, Make, Rule, maker
+from setvae_cli.testing import CODES
+from setvae_cli.testing.conformance import RULES, Broken, Make, Rule, maker
 from setvae_cli.testing.own_encoder import own_encoder
 from setvae_cli.testing.subjects import made_up
 

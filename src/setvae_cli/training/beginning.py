@@ -21,6 +21,7 @@ from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.starting import load_body, open_origin, with_architecture, with_sizes
 from setvae_cli.training.tasks import Tasks, tasks_of
+from setvae_cli.training.unseen import check_unseen
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Begun:
         loaded: How the weights of a checkpoint fitted; None: none were loaded.
         encoder: The encoder of another package, as it was given.
         foreign: Its name; None: the model is setvae's.
+        elsewhere: Whether the weights that it begins with were trained on other data.
     """
 
     settings: TrainSettings
@@ -44,6 +46,7 @@ class Begun:
     loaded: Match | None = None
     encoder: SequenceEncoder | None = None
     foreign: str | None = None
+    elsewhere: bool = False
 
 
 def begin(
@@ -89,11 +92,13 @@ def _begin_tuned(
     if settings.ckpt is None:  # from scratch, as a comparison asks for
         return Begun(settings, portion, tasks, _untrained(settings, portion, tasks))
     origin = open_origin(Path(settings.ckpt))
+    check_unseen(settings, store, origin.header, origin.path, tasks.names)
     settings = with_architecture(settings, origin.header, origin.path)
     portion = with_sizes(portion, origin.header)
     model = _untrained(settings, portion, tasks)
     loaded = load_body(model, origin, allow_partial=settings.tuning.allow_partial)
-    return Begun(settings, portion, tasks, model, loaded)
+    elsewhere = origin.header.data_digest != store.digest
+    return Begun(settings, portion, tasks, model, loaded, elsewhere=elsewhere)
 
 
 def tuned_tasks(settings: FinetuneSettings, store: Store, rows: NDArray[np.int64]) -> Tasks:

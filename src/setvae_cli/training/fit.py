@@ -36,6 +36,7 @@ from setvae_cli.training.scalars import ScalarLog
 from setvae_cli.training.starting import counts, told
 from setvae_cli.training.tasks import describe_data
 from setvae_cli.training.team import Team
+from setvae_cli.training.unseen import UNKNOWN
 
 CHECKPOINTS = 5  # the last two, the best two, and one that is being written
 
@@ -176,6 +177,7 @@ def _started(run: Prepared, store: Store, folder: RunFolder) -> RunStarted:
         machine=run.machine.describe(loader.num_workers or 0),
         batches=run.planned.describe(loader.max_elements_per_batch),
         loaded="" if run.loaded is None else told(run.loaded),
+        learnt=UNKNOWN if run.elsewhere else "",
     )
 
 

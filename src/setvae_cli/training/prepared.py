@@ -43,6 +43,7 @@ class Prepared:
         loaded: How the weights of a checkpoint fitted; None: none were loaded.
         encoder: The encoder of another package that is fine-tuned, as it was given.
         foreign: Its name.
+        elsewhere: Whether its weights were trained on other data.
     """
 
     settings: TrainSettings
@@ -59,6 +60,7 @@ class Prepared:
     loaded: Match | None = None
     encoder: SequenceEncoder | None = None
     foreign: str | None = None
+    elsewhere: bool = False
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -115,7 +117,7 @@ def prepare_run(
     return Prepared(
         settings, machine, tasks, portion, model, data, planned,
         _tuned(header, begun, data), resumption, position, team,
-        begun.loaded, begun.encoder, begun.foreign,
+        begun.loaded, begun.encoder, begun.foreign, begun.elsewhere,
     )  # fmt: skip
 
 

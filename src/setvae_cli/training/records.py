@@ -31,6 +31,7 @@ class RunStarted:
         batches: With a budget of elements: the budget, subjects a batch on average and their
             range, batches an epoch. Empty with a fixed number of subjects.
         loaded: In fine-tuning: weights of the trained model, those missing and mismatched.
+        learnt: In fine-tuning: that the trained model comes from other data, and what follows.
     """
 
     run: str
@@ -39,6 +40,7 @@ class RunStarted:
     machine: str
     batches: str = ""
     loaded: str = ""
+    learnt: str = ""
 
 
 @dataclass(frozen=True)

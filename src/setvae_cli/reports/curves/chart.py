@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from setvae_cli.reports import figures, html
-from setvae_cli.reports.curves.draw import DYNAMICS, METRICS, TERMS, tags_of
+from setvae_cli.reports.curves.draw import DYNAMICS, FURTHER, METRICS, RECALL, TERMS, tags_of
 from setvae_cli.reports.curves.levels import SPLITS, levels_of
 from setvae_cli.reports.curves.marks import marks_of
 from setvae_cli.reports.curves.series import Curves, Series
@@ -96,10 +96,10 @@ def content(runs: Sequence[Curves]) -> dict[str, Any]:
 
 def _groups(runs: Sequence[Curves]) -> Iterator[tuple[str, str, Mapping[str, Sequence[str]]]]:
     """Name, unit, and what the lines of each run are called with their tags."""
-    for word, name, unit in TERMS:
+    for word, name, unit in (*TERMS, *FURTHER):
         train = (f"train_{word}_step", f"legacy/train_{word}_step", *tags_of("train", word))
         yield name, unit, {"training": train, "validation": tags_of("val", word)}
-    for word, name in METRICS:
+    for word, name in (*METRICS, *RECALL):
         yield name, "0 to 1", {"validation": (f"val_{word}",)}
     levels = sorted({level for run in runs for level in levels_of(run)})
     for figure, name, unit in _OF_LEVELS:

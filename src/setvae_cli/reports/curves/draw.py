@@ -39,6 +39,7 @@ FURTHER = (
     ("coles", "Contrastive", "a slice"),
 )
 METRICS = (("auc", "AUROC"), ("auprc", "AUPRC"), ("accuracy", "Accuracy"))
+RECALL = (("recall_1", "Recall at 1"), ("recall_5", "Recall at 5"), ("recall_20", "Recall at 20"))
 DYNAMICS = (
     ("Beta", "weight of KL", ("train_beta_step", "train_beta_epoch", "val_beta")),
     ("Reconstruction weight", "weight", ("train_recon_weight_step", "train_recon_weight_epoch")),
@@ -142,28 +143,41 @@ def _loss_panels(runs: Sequence[Curves]) -> list[Paint]:
 
 def _terms(runs: Sequence[Curves]) -> Sequence[tuple[str, str, str]]:
     """Those of every run; where an objective has others, all that some run has."""
-
-    def is_there(word: str) -> bool:
-        return any(_stage(run, stage, word) is not None for run in runs for stage in STAGES)
-
-    if not any(is_there(word) for word, _, _ in FURTHER):
+    if not _has_others(runs):
         return TERMS
-    return [term for term in (*TERMS, *FURTHER) if is_there(term[0])]
+    return [term for term in (*TERMS, *FURTHER) if _is_there(runs, term[0])]
+
+
+def _is_there(runs: Sequence[Curves], word: str) -> bool:
+    return any(_stage(run, stage, word) is not None for run in runs for stage in STAGES)
+
+
+def _has_others(runs: Sequence[Curves]) -> bool:
+    """Whether an objective has terms beside those of every run."""
+    return any(_is_there(runs, word) for word, _, _ in FURTHER)
 
 
 def _metric_panels(runs: Sequence[Curves]) -> list[Paint]:
+    """Those of labels; where slices are looked up, all that some run has."""
+    words: Sequence[tuple[str, str]] = METRICS
+    if any(_is_there(runs, word) for word, _ in RECALL):
+        words = [each for each in (*METRICS, *RECALL) if _is_there(runs, each[0])]
     return [
         _compared(runs, title, "0 to 1", [run.get(f"val_{word}") for run in runs], metric=word)
-        for word, title in METRICS
+        for word, title in words
     ]
 
 
 def _dynamic_panels(runs: Sequence[Curves]) -> list[Paint]:
-    found = [
-        _compared(runs, title, unit, [run.get(*tags) for run in runs])
-        for title, unit, tags in DYNAMICS
-    ]
-    return [*found[:3], _trade_off(runs), *found[3:]]
+    """All; where an objective has other terms, those that some run has."""
+    others, panels = _has_others(runs), []
+    for title, unit, tags in DYNAMICS:
+        series = [run.get(*tags) for run in runs]
+        if not others or any(one is not None for one in series):
+            panels.append(_compared(runs, title, unit, series))
+    if not others or any(_paired(run) is not None for run in runs):
+        panels.insert(-2, _trade_off(runs))
+    return panels
 
 
 def tags_of(stage: str, word: str) -> tuple[str, ...]:

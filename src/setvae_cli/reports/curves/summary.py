@@ -66,6 +66,7 @@ class Summary:
     Attributes:
         kl: Of training, and where that was not logged of validation.
         auc, auprc, accuracy: Of validation.
+        recall: Of validation at 1: slices whose nearest other is of their own subject.
         val_loss: The lowest and the last validation loss, as `Best` of its negative.
     """
 
@@ -73,6 +74,7 @@ class Summary:
     auc: Best | None
     auprc: Best | None
     accuracy: Best | None
+    recall: Best | None
     val_loss: Best | None
 
 
@@ -85,6 +87,7 @@ def summarise(run: Curves) -> Summary:
         auc=best(run.get("val_auc")),
         auprc=best(run.get("val_auprc")),
         accuracy=best(run.get("val_accuracy")),
+        recall=best(run.get("val_recall_1")),
         val_loss=best(loss, lowest=True),
     )
 

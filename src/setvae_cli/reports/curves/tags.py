@@ -14,7 +14,7 @@ RATIO = "val_active_ratio@"
 WORDS = frozenset(
     {
         "loss", "recon", "kl", "beta_kl", "kl_obj", "pred", "beta", "recon_weight", "pred_weight",
-        "forecast", "masked", "coles",
+        "forecast", "masked", "coles", "recall_1", "recall_5", "recall_20",
         "auc", "auprc", "accuracy", "grad_norm", "variance", "active_units",
     }
 )  # fmt: skip

@@ -60,7 +60,12 @@ def figures_of(judged: Judged) -> list[tuple[str, str, str]]:
     summary = judged.summary
     rows = _kl_rows(summary.kl, judged.run.floor) if summary.kl else []
     rows += level_rows(judged.run)
-    named = (("AUC", summary.auc), ("AUPRC", summary.auprc), ("accuracy", summary.accuracy))
+    named = (
+        ("AUC", summary.auc),
+        ("AUPRC", summary.auprc),
+        ("accuracy", summary.accuracy),
+        ("recall at 1", summary.recall),
+    )
     for name, found in named:
         if found is not None:
             rows += _best_rows(name, found, readings.of_auc(found.best) if name == "AUC" else "")

@@ -144,13 +144,25 @@ def _notes(comparison: Comparison) -> list[str]:
     """What has to be known to read the table."""
     extent, found = comparison.extent, []
     if extent.pretrains:
-        found.append("pre-training was repeated inside every fold, without its test subjects")
+        found.append(f"pre-training was repeated {_inside(comparison)}")
     elif comparison.header is not None and not comparison.same_data:
         found.append(
             "the model was pre-trained on other data: if any of these subjects were among them, "
             "its figures flatter it"
         )
+    elif comparison.header is None:
+        found.append("on whom the encoder of another package was trained is not known")
     others = [task for task in comparison.store.tasks if task != comparison.label]
     if others and not comparison.settings.tuning.label:
         found.append(f"compared on the first label, {comparison.label}; choose with --label")
     return found
+
+
+def _inside(comparison: Comparison) -> str:
+    """What a checkpoint could not serve, so that each has a pre-training of its own."""
+    parts = []
+    if comparison.settings.fold.folds is not None:
+        parts.append("inside every fold, without its test subjects")
+    if comparison.extent.by_share and min(comparison.extent.shares) < 1:
+        parts.append("for every share of the labels, with no other label")
+    return " and ".join(parts)

@@ -31,6 +31,7 @@ from setvae_cli.runs.folder import RunFolder
 from setvae_cli.training.compare.jobs import Job
 
 PLAN = "plan.json"
+HARMLESS = ("num_workers", "group_readable", "requeue", "keep")  # the same predictions follow
 _NUMBERED = re.compile(r"comparison_(\d+)")
 _MEND = "remove it, and it is computed again"
 
@@ -76,8 +77,13 @@ class ComparisonFolder:
     @classmethod
     def latest(cls, parent: Path) -> ComparisonFolder | None:
         """The numbered comparison below a folder that began last; None where there is none."""
-        found = [path for _, path in sorted(_numbered(parent)) if (path / PLAN).is_file()]
+        found = [path for _, path in sorted(_numbered(parent)) if cls(path).begun]
         return cls(found[-1]) if found else None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was written down what is compared."""
+        return (self.path / PLAN).is_file()
 
     @property
     def lock(self) -> RunFolder:
@@ -158,10 +164,10 @@ class ComparisonFolder:
             InputError: It is another comparison.
         """
         path = self.path / PLAN
-        if not path.exists():
+        if not self.begun:
             atomic_write(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
             return
-        differing = differences(self.plan(), json.loads(json.dumps(plan)))
+        differing = differences(self.plan(), plan)
         if differing:
             raise InputError(
                 f"was begun with other settings or data ({', '.join(differing)})",
@@ -186,8 +192,9 @@ class ComparisonFolder:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names of what differs between two plans, settings by their flat names."""
-    flat = [{**plan, **plan["settings"]} for plan in (one, other)]
-    names = sorted((set(flat[0]) | set(flat[1])) - {"settings"})
+    written = [json.loads(json.dumps(plan)) for plan in (one, other)]
+    flat = [{**plan, **plan["settings"]} for plan in written]
+    names = sorted((set(flat[0]) | set(flat[1])) - {"settings", *HARMLESS})
     return [name for name in names if flat[0].get(name) != flat[1].get(name)]
 
 

@@ -65,6 +65,7 @@ def run(comparison: Comparison, sink: Sink) -> None:
         Terminated: A signal asked to stop; a run in training was saved.
     """
     jobs = comparison.extent.jobs()
+    Material(comparison).rows(jobs[0].place)  # refuses folds that there cannot be
     make_folder(comparison.folder.path)
     with locked(comparison.folder.lock):
         comparison.folder.pin(comparison.plan())
