@@ -12,10 +12,11 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
+from setvae_cli.cli.of_a_run import names_of, report_folder
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
-from setvae_cli.files import make_folder, share_with_group
+from setvae_cli.files import share_with_group
 from setvae_cli.settings.command import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(settings: EvaluateSettings, output: Output) -> None:
     encoder = _encoder(content, settings)
     loaded = rebuild(content.header, content.weights(), path, encoder)
     store = _store(loaded, path, settings, output)
-    folder = _folder(settings, path)
+    folder = report_folder(path, settings.save_dir, "evaluation")
     measured = _measure(loaded, store, _provenance(content, store), settings, output)
     files = _write(folder, measured, store, settings, output)
     from setvae_cli.cli.evaluation_table import plain, table
@@ -99,24 +100,6 @@ def _encoder(content: CheckpointContent, settings: EvaluateSettings) -> Sequence
     from setvae_cli.encoders.opening import open_encoder
 
     return open_encoder(settings.encoder, codes=len(content.header.vocabulary["codes"]))
-
-
-def _folder(settings: EvaluateSettings, path: Path) -> Path:
-    """Where everything is written, made before anything is computed.
-
-    Raises:
-        InputError: Nothing can be written there.
-    """
-    from setvae_cli.runs.folder import RunFolder
-
-    run = RunFolder.of(path)
-    folder = make_folder(
-        settings.save_dir or (run.report if run else path.parent / "report") / "evaluation"
-    )
-    if not os.access(folder, os.W_OK):
-        mend = "name another --save-dir"
-        raise InputError("nothing can be written there", where=str(folder), mend=mend)
-    return folder
 
 
 def _store(loaded: LoadedModel, path: Path, settings: EvaluateSettings, output: Output) -> Store:
@@ -176,28 +159,16 @@ def _measure(
 
 
 def _provenance(content: CheckpointContent, store: Store) -> Provenance:
-    """Names for heads, footers and metadata; the date of a run whose manifest is gone is left out.
-
-    It names no path: reports and predictions travel.
-    """
-    from setvae_cli.evaluation.findings import Provenance
-    from setvae_cli.runs.folder import RunFolder
-    from setvae_cli.runs.manifest import read_manifest
-
-    run, begun = RunFolder.of(content.path), ""
-    name = "" if run is None else f"{run.path.resolve().parent.name}/{run.path.resolve().name}"
-    if run is not None:
-        try:
-            begun = read_manifest(run.manifest).started.partition("T")[0]
-        except InputError:
-            begun = ""
     from importlib.metadata import version
 
+    from setvae_cli.evaluation.findings import Provenance
+
+    names = names_of(content)
     return Provenance(
-        run=name,
+        run=names.run,
         checkpoint=content.path.name,
         step=content.step,
-        begun=begun,
+        begun=names.begun,
         version=version("setvae-cli"),
         trained_on=content.header.data_digest,
         data=store.digest,

@@ -12,10 +12,11 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
+from setvae_cli.cli.of_a_run import names_of, report_folder
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
-from setvae_cli.files import make_folder, share_with_group
+from setvae_cli.files import share_with_group
 from setvae_cli.settings.command import VisualizeSettings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(settings: VisualizeSettings, output: Output) -> None:
             "said of them means nothing"
         )
     store = _store(loaded, path, settings, output)
-    folder = _folder(settings, path)
+    folder = report_folder(path, settings.save_dir, "latents")
     if settings.sample_idx and not _shows_values(settings, store):
         output.warn("--sample-idx has no effect: time series show values, so add --show-values")
     latents = _look(loaded, store, _origin(content), settings, output)
@@ -96,24 +97,6 @@ def _opened(path: Path, output: Output) -> CheckpointContent | None:
     output.result(table(original, path), plain(original, path))
     output.say("It is described and not executed: setvae draws models that it trained.")
     return None
-
-
-def _folder(settings: VisualizeSettings, path: Path) -> Path:
-    """Where everything is written, made before anything is computed.
-
-    Raises:
-        InputError: Nothing can be written there.
-    """
-    from setvae_cli.runs.folder import RunFolder
-
-    run = RunFolder.of(path)
-    folder = make_folder(
-        settings.save_dir or (run.report if run else path.parent / "report") / "latents"
-    )
-    if not os.access(folder, os.W_OK):
-        mend = "name another --save-dir"
-        raise InputError("nothing can be written there", where=str(folder), mend=mend)
-    return folder
 
 
 def _store(loaded: LoadedModel, path: Path, settings: VisualizeSettings, output: Output) -> Store:
@@ -177,19 +160,10 @@ def _shows_values(settings: VisualizeSettings, store: Store) -> bool:
 
 
 def _origin(content: CheckpointContent) -> Origin:
-    """Names for footers; the date of a run whose manifest is gone is left out."""
     from setvae_cli.evaluation.collect import Origin
-    from setvae_cli.runs.folder import RunFolder
-    from setvae_cli.runs.manifest import read_manifest
 
-    run, begun = RunFolder.of(content.path), ""
-    name = "" if run is None else f"{run.path.resolve().parent.name}/{run.path.resolve().name}"
-    if run is not None:
-        try:
-            begun = read_manifest(run.manifest).started.partition("T")[0]
-        except InputError:
-            begun = ""
-    return Origin(name, content.path.name, content.step, begun)
+    names = names_of(content)
+    return Origin(names.run, content.path.name, content.step, names.begun)
 
 
 def _write(

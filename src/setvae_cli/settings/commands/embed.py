@@ -8,33 +8,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from setvae_cli.settings.commands.base import CommandSettings
+from setvae_cli.settings.commands.trained import ModelOnDataSettings
 from setvae_cli.settings.encoding import EncodingSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
 
 
-class EmbedSettings(CommandSettings):
+class EmbedSettings(ModelOnDataSettings):
     """`setvae embed`: subjects to vectors, in a table that joins by subject id."""
 
     command: ClassVar[str] = "embed"
     listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": ()}
 
-    run_or_ckpt: str | None = Field(
-        None,
-        min_length=1,
-        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
-        json_schema_extra={"positional": True},
-    )
-    checkpoint: str | None = Field(
-        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
-    )
-    data: str | None = Field(
-        None,
-        min_length=1,
-        description="A store, or raw input with the options of setvae precompute; default: what "
-        "the model was trained on.",
-        json_schema_extra={"spellings": ["--data-dir"]},
-    )
     out: Path = Field(
         Path("embeddings.parquet"),
         description="The file that is written, with subject ids; it takes the place of an earlier "

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from setvae_cli.settings.commands.base import CommandSettings
+from setvae_cli.settings.commands.trained import ModelOnDataSettings
 from setvae_cli.settings.folds import FoldSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
 
 
-class EvaluateSettings(CommandSettings):
+class EvaluateSettings(ModelOnDataSettings):
     """`setvae evaluate`: how good the predictions of a trained model are."""
 
     command: ClassVar[str] = "evaluate"
@@ -23,22 +23,6 @@ class EvaluateSettings(CommandSettings):
         "fold": ("folds", "fold_seed", "fold_label"),
     }
 
-    run_or_ckpt: str | None = Field(
-        None,
-        min_length=1,
-        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
-        json_schema_extra={"positional": True},
-    )
-    checkpoint: str | None = Field(
-        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
-    )
-    data: str | None = Field(
-        None,
-        min_length=1,
-        description="A store, or raw input with the options of setvae precompute; default: what "
-        "the model was trained on.",
-        json_schema_extra={"spellings": ["--data-dir"]},
-    )
     save_dir: Path | None = Field(
         None,
         description="Folder of the files that are written; default: report/evaluation in the run.",

@@ -7,22 +7,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from setvae_cli.settings.commands.base import CommandSettings
+from setvae_cli.settings.commands.trained import TrainedModelSettings
 
 
-class ExportSettings(CommandSettings):
+class ExportSettings(TrainedModelSettings):
     """`setvae export`: a trained model to one file for sharing."""
 
     command: ClassVar[str] = "export"
 
-    run_or_ckpt: str | None = Field(
-        None,
-        min_length=1,
-        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
-        json_schema_extra={"positional": True},
-    )
-    checkpoint: str | None = Field(
-        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
-    )
     out: Path = Field(Path("model.safetensors"), description="The file that is written.")
     output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")

@@ -8,32 +8,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from setvae_cli.settings.commands.base import CommandSettings
+from setvae_cli.settings.commands.trained import ModelOnDataSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
 
 
-class VisualizeSettings(CommandSettings):
+class VisualizeSettings(ModelOnDataSettings):
     """`setvae visualize`: what the latents of a trained model look like."""
 
     command: ClassVar[str] = "visualize"
     listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"source": (), "store": ()}
 
-    run_or_ckpt: str | None = Field(
-        None,
-        min_length=1,
-        description="A checkpoint, or a run's folder (its best one); default: the latest run.",
-        json_schema_extra={"positional": True},
-    )
-    checkpoint: str | None = Field(
-        None, min_length=1, description="The same.", json_schema_extra={"hidden": True}
-    )
-    data: str | None = Field(
-        None,
-        min_length=1,
-        description="A store, or raw input with the options of setvae precompute; default: what "
-        "the model was trained on.",
-        json_schema_extra={"spellings": ["--data-dir"]},
-    )
     save_dir: Path | None = Field(
         None,
         description="Folder of the files that are written; default: report/latents in the run.",
