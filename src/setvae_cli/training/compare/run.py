@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -74,6 +75,7 @@ def run(comparison: Comparison, sink: Sink) -> None:
             if not comparison.folder.done(job):
                 sink(JobStarted(job, number, len(jobs)))
                 worker.do(job)
+                gc.collect()  # a trainer is a cycle that holds its data: a GB after fifty of them
 
 
 class _Worker:
