@@ -12,7 +12,7 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
-from setvae_cli.cli.of_a_run import names_of, report_folder
+from setvae_cli.cli.of_a_run import names_of, placed_on, report_folder
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
@@ -131,12 +131,8 @@ def _measure(
     output: Output,
 ) -> MeasuredSplit:
     from setvae_cli.evaluation.measured_split import Wanted, measure_split
-    from setvae_cli.training.machine import resolve
 
-    wanted = {"device": settings.device, "precision": "32", "devices": 1, "num_nodes": 1}
-    machine = resolve(loaded.settings.run.model_copy(update=wanted), loaded.settings.model.dim)
-    loaded.model.to(machine.device)
-    with machine.computing():
+    with placed_on(loaded, settings.device).computing():
         measured = measure_split(
             loaded,
             store,

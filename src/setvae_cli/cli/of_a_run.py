@@ -1,4 +1,4 @@
-"""What reports on a checkpoint share: where they are written, how they name it."""
+"""What reports on a checkpoint share: their folder, their names, where they compute."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from setvae_cli.files import make_folder
 
 if TYPE_CHECKING:
     from setvae_cli.runs.checkpoint import CheckpointContent
+    from setvae_cli.runs.model import LoadedModel
+    from setvae_cli.training.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ def report_folder(path: Path, save_dir: Path | None, name: str) -> Path:
         mend = "name another --save-dir"
         raise InputError("nothing can be written there", where=str(folder), mend=mend)
     return folder
+
+
+def placed_on(loaded: LoadedModel, device: str) -> Machine:
+    """Move a model to one device, in full precision whatever its run had; where it computes."""
+    from setvae_cli.training.machine import resolve
+
+    wanted = {"device": device, "precision": "32", "devices": 1, "num_nodes": 1}
+    machine = resolve(loaded.settings.run.model_copy(update=wanted), loaded.settings.model.dim)
+    loaded.model.to(machine.device)
+    return machine
 
 
 def names_of(content: CheckpointContent) -> Names:

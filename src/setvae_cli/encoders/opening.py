@@ -126,7 +126,7 @@ def _named(name: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(place)
-    except Exception as error:
+    except Exception as error:  # code of others raises what it likes
         raise _wrong(name, f"importing {place} failed: {_said(error)}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -144,7 +144,7 @@ def _made(found: Any, codes: int, name: str) -> Any:
     try:
         wanted = "codes" in inspect.signature(found).parameters
         return found(codes=codes) if wanted else found()
-    except Exception as error:
+    except Exception as error:  # as above
         raise _wrong(name, f"making it failed: {_said(error)}") from error
 
 
