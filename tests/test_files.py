@@ -95,6 +95,15 @@ def test_temporaries_of_killed_processes_are_swept_and_living_ones_stay(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_temporary_whose_process_number_was_given_again_is_swept(tmp_path: Path) -> None:
+    name = files.temporary_name()
+    mine, other = tmp_path / name, tmp_path / name.replace(f"{os.getpid()}.", f"{os.getpid()}.1")
+    for path in (mine, other):
+        path.touch()
+    assert files.sweep_orphans(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == [mine]
+
+
 def test_a_temporary_of_another_container_on_this_host_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,7 +186,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def temporary_name() -> str:
     """A fresh name that says which machine and process it belongs to, without naming them."""
-    return f"{_PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    pid = os.getpid()
+    return f"{_PREFIX}{_machine()}-{pid}.{_birth(pid)}-{secrets.token_hex(4)}"
 
 
 def sweep_orphans(folder: Path) -> int:
@@ -285,9 +286,9 @@ def _settle(temporary: Path, path: Path) -> None:
 
 def _is_orphan(path: Path) -> bool:
     machine, _, rest = path.name.removeprefix(_PREFIX).partition("-")
-    pid = rest.partition("-")[0]
+    pid, _, birth = rest.partition("-")[0].partition(".")
     if machine == _machine() and pid.isdigit():
-        return not _is_alive(int(pid))
+        return not _is_alive(int(pid)) or _birth(int(pid)) != birth
     try:
         age = time.time() - path.lstat().st_mtime
     except FileNotFoundError:
@@ -303,6 +304,18 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in clock ticks since the machine did; empty where it is not told.
+
+    A number is given again to another process or thread, the instant beside it never.
+    """
+    try:
+        told = Path("/proc", str(pid), "stat").read_text()  # only Linux has it
+    except OSError:
+        return ""
+    return told.rpartition(")")[2].split()[19]
 
 
 def _machine() -> str:

@@ -126,9 +126,10 @@ def test_a_killed_preparation_leaves_a_whole_store_or_none(folder, report) -> No
 
     for _ in range(KILLS_OF_PREPARATION):
         shutil.rmtree(out, ignore_errors=True)
-        safe = kill_within(prepare, generator.uniform(0, 1.3 * seconds))
+        safe = kill_within(prepare, generator.uniform(0, 2 * seconds))
         sweep_orphans(folder)
         whole = out.exists() and verify(out).digest == expected
+        seconds *= 0.95 if whole else 1.05  # the machine may be busier, or less so, by now
         stores += whole
         survived += whole or not (safe or out.exists())
     assert 0 < stores < KILLS_OF_PREPARATION

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from setvae_cli.encoders.door import SequenceEncoder
-from setvae_cli.files import check_space
+from setvae_cli.files import check_space, sweep_orphans
 from setvae_cli.monitor.files import LookFiles
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.lock import locked
@@ -137,7 +137,10 @@ def _begin(run: Prepared, store: Store, stack: ExitStack) -> RunFolder | None:
         folder = _open_folder(run, store)
         stack.enter_context(locked(folder))
         return folder
-    stack.enter_context(locked(run.resumption.run))
+    folder = run.resumption.run
+    stack.enter_context(locked(folder))
+    for place in (folder.path, folder.checkpoints):
+        sweep_orphans(place)
     if is_complete(run.resumption, run.planned.steps, run.settings.optimizer.patience):
         return None
     return run.resumption.take_over(run.settings)

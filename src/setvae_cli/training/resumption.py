@@ -17,7 +17,6 @@ from setvae_cli.encoders.classifier import Model
 from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.encoders.opening import open_encoder
 from setvae_cli.errors import InputError, SettingsError
-from setvae_cli.files import sweep_orphans
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.numbers import count
 from setvae_cli.runs import metrics_log
@@ -129,8 +128,6 @@ class Resumption:
     def take_over(self, settings: TrainSettings) -> RunFolder:
         """Make the run's folder ready to go on in; what does not fit any more is set aside."""
         run = RunFolder(self.run.path, settings.run.log_dir)
-        sweep_orphans(run.path)
-        sweep_orphans(run.checkpoints)
         aside = set_aside(self.chosen)
         if aside is not None:
             names = ", ".join(sorted(path.name for path in aside.iterdir()))
