@@ -112,6 +112,16 @@ def test_a_smaller_share_of_labels_lies_inside_a_larger_one_with_every_class(
         assert np.array_equal(one.statistics, found[-1].train)
 
 
+def test_every_fold_and_repeat_draws_its_own_share_of_the_labels(store: Store) -> None:
+    def drawn(number: int, repeat: int, share: float) -> set[int]:
+        of = fold(number, repeat=repeat, label_fraction=(share,))
+        return set(fold_rows(store, of, reads_labels=True).train.tolist())
+
+    for other in ((2, 0), (1, 1)):
+        both = drawn(1, 0, 1.0) & drawn(*other, 1.0)
+        assert drawn(1, 0, 0.5) & both != drawn(*other, 0.5) & both
+
+
 def test_a_share_of_labels_changes_nothing_where_none_is_read(store: Store) -> None:
     few = fold_rows(store, fold(1, label_fraction=(0.1,)), reads_labels=False)
     all_of_them = fold_rows(store, fold(1), reads_labels=False)

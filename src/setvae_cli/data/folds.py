@@ -78,7 +78,7 @@ def fold_rows(store: Store, settings: FoldSettings, *, reads_labels: bool) -> Fo
     everyone = np.flatnonzero(side == _TRAIN)
     if not reads_labels:
         return FoldRows(everyone, parts[_VALIDATION], parts[_TEST], statistics=everyone)
-    keys = name_keys(names, f"labels {settings.fold_seed}")[group]
+    keys = name_keys(names, f"labels {_drawing(settings)}")[group]
     train, validation = (_some(rows, classes, keys, share) for rows in parts[:_TEST])
     return FoldRows(train, validation, parts[_TEST], statistics=parts[_TRAIN])
 
@@ -143,6 +143,15 @@ def _check_enough(strata: Array, folds: int) -> None:
             f"a class of the label has {least} subjects, fewer than the {folds} folds",
             mend="use fewer --folds, or another label",
         )
+
+
+def _drawing(settings: FoldSettings) -> str:
+    """What a share of the labels is drawn by: every fold draws its own.
+
+    One draw for all would let the same few subjects decide in each, as if they had been met often.
+    """
+    own = "" if settings.folds is None else f" {settings.repeat} {settings.fold}"
+    return f"{settings.fold_seed}{own}"
 
 
 def _some(rows: Array, classes: Array, keys: Array, share: float) -> NDArray[np.int64]:
