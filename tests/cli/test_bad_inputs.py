@@ -218,7 +218,7 @@ COUNTED: dict[str, tuple[Factory, str]] = {
     ),
 }  # fmt: skip
 TRAINED: dict[str, tuple[Factory, str]] = {
-    "27 code": (COUNTED["27 code"][0], r"warning: 1 events have codes never seen in training; .*"),
+    "27 code": (COUNTED["27 code"][0], r"warning: 1 of .* have codes never seen in training; .*"),
     "41 missing": COUNTED["41 missing"],
     "41 none": (unlabelled(), r"warning: no labels: prediction is off, and the loss chooses .*"),
     "41 none in training": (

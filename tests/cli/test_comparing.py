@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from tests.training.tuned import checkpoint_of, settings_in
 from setvae_cli.cli import comparing
 from setvae_cli.cli.comparing import BESIDE, check_together
 from setvae_cli.cli.output import Output
-from setvae_cli.errors import SettingsError
+from setvae_cli.cli.resume import latest_begun
+from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.runs.folder import RunFolder
-from setvae_cli.settings.command import FinetuneSettings
+from setvae_cli.settings.command import FinetuneSettings, ResumeSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.compare.comparison import Comparison
-from setvae_cli.training.compare.folder import ComparisonFolder
+from setvae_cli.training.compare.folder import PAGE, ComparisonFolder
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,27 @@ def test_a_run_that_has_changed_is_compared_anew_and_the_earlier_one_is_kept(
     assert "The run has changed (max_epochs)" in capsys.readouterr().err
     kept = json.loads((run.path / "abandoned/0" / BESIDE / "plan.json").read_text())
     assert kept["settings"]["max_epochs"] == 2
+
+
+def test_resume_without_a_name_takes_what_began_last_and_says_which(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings, output = ResumeSettings.from_flat({"output_dir": "out"}), Output("resume")
+    with pytest.raises(InputError, match="holds no run and no interrupted comparison"):
+        latest_begun(settings, output)
+    run = RunFolder.create(Path("out"), "seqsetvae")
+    run.settings.touch()
+    os.utime(run.settings, (1, 1))
+    assert latest_begun(settings, output) == run.path
+    folder = ComparisonFolder.create(Path("out/finetune"), {"settings": {}})
+    assert latest_begun(settings, output) == folder.path
+    of_a_name = ResumeSettings.from_flat({"output_dir": "out", "name": "seqsetvae"})
+    assert latest_begun(of_a_name, output) == run.path
+    (folder.path / PAGE).touch()
+    assert latest_begun(settings, output) == run.path
+    assert capsys.readouterr().err.splitlines() == [
+        "No run named: going on with the latest, out/seqsetvae/version_0.",
+        "No run named: going on with the latest comparison, out/finetune/comparison_0.",
+        *["No run named: going on with the latest, out/seqsetvae/version_0."] * 2,
+    ]

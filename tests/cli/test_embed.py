@@ -107,6 +107,14 @@ def test_two_runs_give_equal_bytes_and_the_later_takes_the_place(here: Any, run:
     assert "label.death" in pq.read_schema("a.parquet").names
 
 
+def test_data_without_labels_lead_to_no_evaluation(here: Any, run: RunFolder) -> None:
+    tiny.write(tiny.cohort(20, parts=1, outcomes=None), Path("bare"))
+    done = here("embed", "--data", "bare", "--out", "a.parquet", "--with-labels")
+    assert done.returncode == 0, done.stderr
+    assert "the data have no labels, so that none are written" in done.stderr
+    assert "Next:" not in done.stderr
+
+
 def test_json_is_the_result_alone(here: Any, run: RunFolder) -> None:
     done = here("embed", "--json", "--split", "validation")
     found = json.loads(done.stdout)

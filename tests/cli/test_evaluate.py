@@ -288,6 +288,6 @@ def test_a_model_on_an_encoder_of_another_package_asks_for_its_code(here, run: R
     done = here("evaluate", best, "--data", "store", "--encoder", name, *FEW, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tasks"][0]["subjects"] == 30
-    assert f"--encoder {name} --by Ward" in done.stderr  # what comes next needs it too
+    assert f"--encoder {name} --data store --by Ward" in done.stderr  # what comes next needs both
     beside = here("evaluate", RUN, "--encoder", name)
     assert "--encoder: is given beside a checkpoint that holds its own model" in beside.stderr

@@ -96,12 +96,25 @@ def test_a_store_is_shown_with_its_splits_and_drops() -> None:
         positive={"died": 0.102},
     )
     drops = {"duplicate": 9110, "empty value": 3201}
-    summary = Summary(Path("store"), {"train": counts}, drops, {}, ("died",), 268_000_000, "x")
+    summary = Summary(
+        Path("store"), {"train": counts}, drops, {}, {"died": 2}, {}, 268_000_000, "x"
+    )
     assert store_table(summary, "store written", "verified") == [
         "split  subjects   sets  elements  positive",
         "train    28 001  4.1 M    31.0 M    10.2 %",
         "dropped 12 311 rows: 9 110 duplicate, 3 201 empty value",
         "store written: store (268 MB, verified)",
+    ]
+
+
+def test_classes_of_a_label_given_as_texts_are_listed_with_their_numbers() -> None:
+    counts = SplitCounts(subjects=9, groups=9, sets=9, elements=9, positive={"went": 0.7})
+    names = {"went": ("dead", "home", "ward")}
+    summary = Summary(Path("store"), {"train": counts}, {}, {}, {"went": 3}, names, 1000, "x")
+    assert store_table(summary, "store written", "verified")[:3] == [
+        "split  subjects  sets  elements  not class 0",
+        "train         9     9         9       70.0 %",
+        "went: 0 dead, 1 home, 2 ward",
     ]
 
 
@@ -144,7 +157,7 @@ def test_preparation_says_its_rate_and_time_left(capsys) -> None:
 
 def test_what_was_dropped_on_the_way_into_the_cache_is_said(capsys) -> None:
     show = Preparation(Output("train"))
-    show(Summary(Path("store"), {}, {"conflicting duplicate": 3}, {}, (), 0, "digest"))
+    show(Summary(Path("store"), {}, {"conflicting duplicate": 3}, {}, {}, {}, 0, "digest"))
     assert capsys.readouterr().err == "dropped 3 rows: 3 conflicting duplicate\n\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics as theirs
 from sklearn.linear_model import LogisticRegression
 
+from setvae_cli.evaluation.bootstrap import drawn_groups
 from setvae_cli.evaluation.calibration import (
     equal_mass,
     error_by_chance,
@@ -17,7 +18,7 @@ from setvae_cli.evaluation.calibration import (
 )
 from setvae_cli.evaluation.labelled import Labelled, labelled_tasks, probabilities, sigmoid
 from setvae_cli.evaluation.metrics import measure
-from setvae_cli.evaluation.scores import NAMES, Score, drawn_groups, figures, score
+from setvae_cli.evaluation.scores import NAMES, Score, figures, score
 from setvae_cli.evaluation.thresholds import Threshold, best_for_f1, event_score
 
 
@@ -253,7 +254,7 @@ def test_subjects_of_one_group_are_drawn_together() -> None:
 def test_blocks_of_resamples_are_one_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     of = drawn(40)
     (whole,) = drawn_groups(of, 30, 7)
-    monkeypatch.setattr("setvae_cli.evaluation.calibration._BLOCK", 40 * 7)
+    monkeypatch.setattr("setvae_cli.evaluation.bootstrap._BLOCK", 40 * 7)
     parts = list(drawn_groups(of, 30, 7))
     assert len(parts) == 5
     assert np.array_equal(np.concatenate(parts), whole)

@@ -197,6 +197,15 @@ def test_labels_are_columns_or_a_file(tmp_path: Path) -> None:
     assert open_source(data, SourceSettings()).labels() is None
 
 
+def test_texts_of_a_mapped_column_of_events_become_named_classes(tmp_path: Path) -> None:
+    data = write(tmp_path, frame(went=["ward", None, "home"]))
+    labels = open_source(data, SourceSettings(map=("label:to=went",))).labels()
+    assert labels is not None
+    assert labels.class_names == {"to": ("home", "ward")}
+    expected = [{"subject_id": CANARY, "to": 1}, {"subject_id": "8", "to": 0}]
+    assert labels.table.to_pylist() == expected
+
+
 def test_labels_are_joined_on_the_id_column_of_the_events(tmp_path: Path) -> None:
     data = write(tmp_path, frame(subject_id=None, stay_id=[1, 1, 2]))
     file = tmp_path / "labels.csv"
@@ -475,7 +484,7 @@ def test_a_bad_mapping_is_refused(tmp_path: Path, pairs: tuple[str, ...], findin
         read(write(tmp_path, frame()), map=pairs)
 
 
-@pytest.mark.parametrize("died", [[1, 0, None], [0.5, None, None], ["yes", None, None], [-1] * 3])
+@pytest.mark.parametrize("died", [[1, 0, None], [0.5, None, None], ["yes", "no", None], [-1] * 3])
 def test_labels_that_vary_or_are_no_classes_are_refused(tmp_path: Path, died: list[object]) -> None:
     source = open_source(
         write(tmp_path, frame(died=died)), SourceSettings(map=("label:death=died",))

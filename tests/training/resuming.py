@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,7 +50,7 @@ def stop_at(step: int, number: int = signal.SIGTERM) -> Sink:
     def sink(record: object) -> None:
         if isinstance(record, Progress) and record.step == step and not sent:
             sent.append(number)
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     return sink
 

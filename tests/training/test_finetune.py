@@ -223,6 +223,7 @@ FACTS = Facts(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"losses": (0.9, 0.7, 0.6)}, "was still falling after 3 epochs; raise --max-epochs"),
         ({"labels": {"death": [900, 4]}}, "a class of death has 4 training subjects"),
         ({"losses": (0.5, 0.9, 1.2)}, "likely too high; lower --lr"),
         ({"resting": 0.97}, "97 % of the weights were frozen"),
@@ -239,6 +240,13 @@ def test_a_loss_that_does_not_fall_is_diagnosed(changes, said):
 def test_a_loss_that_falls_is_not_talked_about():
     assert diagnose(Facts(**{**FACTS.__dict__, "losses": (0.6, 0.4, 0.3)})) is None
     assert diagnose(Facts(**{**FACTS.__dict__, "losses": ()})) is None
+
+
+def test_an_encoder_that_has_learnt_nothing_learns_as_fast_as_the_head():
+    assert TuningSettings(encoder="m:E").encoder_lr_ratio == 1.0
+    assert TuningSettings(encoder="m:E", encoder_lr_ratio=0.5).encoder_lr_ratio == 0.5
+    weights = {"encoder": "m:E", "encoder_checkpoint": "weights"}
+    assert TuningSettings(**weights).encoder_lr_ratio == TuningSettings().encoder_lr_ratio == 0.1
 
 
 def test_guessing_is_the_least_loss_of_a_constant_prediction():

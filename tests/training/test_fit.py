@@ -375,8 +375,8 @@ def test_a_step_of_batches_under_a_budget_equals_one_batch_of_the_same_subjects(
             torch.testing.assert_close(tensor, other[name], rtol=1e-8, atol=1e-10)
 
 
-BUDGETS = [(0.4, "length"), (1.0, "shuffle"), (5, "shuffle")]
-MORE_BUDGETS = [(0.4, "shuffle"), (1.0, "length"), (5, "length")]
+BUDGETS = [(1.0, "shuffle")]
+MORE_BUDGETS = [(0.4, "length"), (5, "shuffle"), (0.4, "shuffle"), (1.0, "length"), (5, "length")]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def trouble() -> None:
 
 
 def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.fixture(autouse=True)

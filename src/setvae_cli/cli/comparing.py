@@ -6,13 +6,15 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from setvae_cli.cli.comparison_view import ComparisonView
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
-from setvae_cli.errors import SettingsError, Terminated, UsageError, placed
+from setvae_cli.errors import SettingsError, Terminated, placed
 from setvae_cli.settings.command import EvaluateSettings, FinetuneSettings
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from setvae_cli.runs.folder import RunFolder
     from setvae_cli.training.compare.comparison import Comparison
     from setvae_cli.training.compare.folder import ComparisonFolder
-    from setvae_cli.training.compare.run import JobStarted
 
 BESIDE = "comparison"
 TAKEN = (
@@ -48,11 +49,15 @@ def cross_validate(
     check(settings)
     from setvae_cli.cli.precompute import store_to_train_on
     from setvae_cli.training.compare.comparison import Comparison
+    from setvae_cli.training.compare.folder import ComparisonFolder
 
     store = store_to_train_on(settings, output)
-    folder = _folder(settings, path)
-    with placed(settings.data), _unless_empty(folder):
-        comparison = Comparison(settings, store, folder, tunes=tunes)
+    parent = settings.run.output_dir / settings.run.name
+    folder = _to_go_on_with(settings, path, parent)
+    with placed(settings.data):
+        comparison = Comparison(settings, store, folder or ComparisonFolder(parent), tunes=tunes)
+        if folder is None:
+            comparison = _in_its_folder(comparison)
         found = _compared(comparison, output)
     _show(comparison, found, output, {})
 
@@ -79,10 +84,9 @@ def evaluate_folds(settings: EvaluateSettings, path: Path, output: Output) -> No
     origin = open_origin(path)
     tuned = with_data(with_architecture(tuned, origin.header, path), origin.header, path)
     store = store_to_train_on(tuned, output)
-    parent = settings.output_dir / "evaluate"
-    folder = ComparisonFolder.create(settings.save_dir or parent)
-    with placed(tuned.data), _unless_empty(folder):
-        comparison = Comparison(tuned, store, folder, tunes=False)
+    parent = ComparisonFolder(settings.save_dir or settings.output_dir / "evaluate")
+    with placed(tuned.data):
+        comparison = _in_its_folder(Comparison(tuned, store, parent, tunes=False))
         found = _compared(comparison, output)
     _show(comparison, found, output, {})
 
@@ -229,25 +233,24 @@ def _places(path: Path) -> dict[str, str]:
     return {"output_dir": str(path.parent.parent), "name": path.parent.name}
 
 
-def _folder(settings: FinetuneSettings, path: Path | None) -> ComparisonFolder:
+def _to_go_on_with(
+    settings: FinetuneSettings, path: Path | None, parent: Path
+) -> ComparisonFolder | None:
     from setvae_cli.training.compare.folder import ComparisonFolder
 
-    parent = settings.run.output_dir / settings.run.name
     if path is not None:
         return ComparisonFolder(path)
-    begun = ComparisonFolder.latest(parent) if settings.resume == "auto" else None
-    return begun or ComparisonFolder.create(parent)
+    return ComparisonFolder.latest(parent) if settings.resume == "auto" else None
 
 
-@contextmanager
-def _unless_empty(folder: ComparisonFolder) -> Iterator[None]:
-    """Context that a refused comparison leaves without a folder."""
-    try:
-        yield
-    except UsageError:
-        with suppress(OSError):
-            folder.path.rmdir()  # only where nothing is in it
-        raise
+def _in_its_folder(comparison: Comparison) -> Comparison:
+    """The comparison in the next free folder below its own, which a refused one does not get."""
+    from setvae_cli.training.compare.folder import ComparisonFolder
+    from setvae_cli.training.compare.run import check_rows
+
+    check_rows(comparison)
+    folder = ComparisonFolder.create(comparison.folder.path, comparison.plan())
+    return replace(comparison, folder=folder)
 
 
 def _compared(comparison: Comparison, output: Output) -> Shares:
@@ -285,48 +288,6 @@ def _show(comparison: Comparison, found: Shares, output: Output, data: dict[str,
     said = [("files" if number == 0 else "", shown(path)) for number, path in enumerate(files)]
     lines = [*table(found), *(f"{key:<8}{value}" for key, value in said)]
     output.result(lines, {**data, **plain(found), "files": [str(path) for path in files]})
-
-
-class ComparisonView:
-    """Shows which job is being done, and how far its training is.
-
-    Args:
-        output: Where it is shown.
-    """
-
-    def __init__(self, output: Output) -> None:
-        self._output, self._head, self._share = output, "", (0, 1)
-
-    def __call__(self, record: object) -> None:
-        """Show one record; those that only matter to others are passed over."""
-        from setvae_cli.training import records
-        from setvae_cli.training.compare.run import JobStarted
-
-        match record:
-            case JobStarted():
-                self._begin(record)
-            case records.Progress():
-                done, jobs = self._share
-                inside = (record.step / record.steps) if record.steps else 0.0
-                tail = f"epoch {record.epoch}/{record.epochs}"
-                self._output.progress(self._head, (done + inside) / jobs, tail)
-            case records.Stopping():
-                self._output.end_progress()
-                self._output.say("finishing this step ... (again to stop at once)")
-
-    def _begin(self, started: JobStarted) -> None:
-        from setvae_cli.training.compare.jobs import TOLD
-
-        place, job = started.job.place, started.job
-        parts = [f"job {started.number}/{started.jobs}"]
-        if place.fold is not None:
-            again = f" of repeat {place.repeat + 1}" if place.repeat else ""
-            parts.append(f"fold {place.fold + 1}{again}")
-        if place.share < 1:
-            parts.append(f"{100 * place.share:g} % of labels")
-        self._head = ", ".join([*parts, TOLD[job.kind]])
-        self._share = started.number - 1, started.jobs
-        self._output.progress(self._head, self._share[0] / started.jobs, "")
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 NAME, VALUE = 21, 17
-BEST = " *"
+SURE = " *"
 
 
 def table(shares: Shares) -> list[str]:
@@ -28,7 +30,7 @@ def table(shares: Shares) -> list[str]:
     lines += [_line(row, shares) for row in decision.rows]
     if len(shares.decisions) > 1:
         lines += ["", *_by_share(shares)]
-    lines += ["", *textwrap.wrap(decision.advice, WIDTH)]
+    lines += ["", *_wrapped(decision.advice)]
     return [*lines, *_told(shares)]
 
 
@@ -42,7 +44,11 @@ def _line(row: Row, shares: Shares) -> str:
     auroc = _value(row.auroc, row.auroc_spread)
     auprc = _value(row.auprc, row.auprc_spread)
     name = f"{_name(row.name, shares):<{NAME}}{auroc:<{VALUE}}{auprc:<{VALUE}}"
-    return f"{name}{gain}{BEST if row.wins else ''}".rstrip()
+    return f"{name}{gain}{_mark(row.auroc_gain)}".rstrip()
+
+
+def _mark(gain: Interval | None) -> str:
+    return SURE if gain and gain.excludes_zero else ""
 
 
 def _name(method: str, shares: Shares) -> str:
@@ -71,19 +77,19 @@ def _gain(found: Interval) -> str:
 
 
 def _short(value: float) -> str:
-    """Two decimals without the leading 0: .86."""
-    return f"{value:.2f}".removeprefix("0")
+    """Two decimals without the leading 0, .86; in as many letters, 1.0."""
+    return f"{value:.2f}".removeprefix("0")[:3]
 
 
 def _signed(value: float) -> str:
-    """Three decimals with a sign and without the leading 0: +.012."""
+    """Three decimals with a sign and without the leading 0, +.012; in as many letters, -1.00."""
     text = f"{value:+.3f}"
-    return text[0] + text[1:].removeprefix("0")
+    return (text[0] + text[1:].removeprefix("0"))[:5]
 
 
 def _by_share(shares: Shares) -> list[str]:
     """Fine-tuned against from scratch, by how many labels could be read."""
-    head = f"{'labels':<{NAME}}{'fine-tuned AUROC':<{VALUE}}{'from scratch':<{VALUE}}difference"
+    head = f"{'AUROC by labels':<{NAME}}{'fine-tuned':<{VALUE}}{'from scratch':<{VALUE}}difference"
     return [head, *(_share_line(decision) for decision in shares.decisions)]
 
 
@@ -92,10 +98,8 @@ def _share_line(decision: Decision) -> str:
     name = f"{100 * decision.share:g} % ({numbers.count(decision.labelled)})"
     values = [_value(row.auroc, row.auroc_spread) if row else "n/a" for row in (tuned, scratch)]
     gain = tuned.auroc_gain if tuned and scratch else None
-    mark = BEST if gain and gain.excludes_zero else ""
-    return (
-        f"{name:<{NAME}}{values[0]:<{VALUE}}{values[1]:<{VALUE}}{_gain(gain) if gain else ''}{mark}"
-    )
+    told = f"{_gain(gain)}{_mark(gain)}" if gain else ""
+    return f"{name:<{NAME}}{values[0]:<{VALUE}}{values[1]:<{VALUE}}{told}".rstrip()
 
 
 def _told(shares: Shares) -> list[str]:
@@ -113,13 +117,27 @@ def _told(shares: Shares) -> list[str]:
     parts.append("differences: in pairs, 95 % over subjects")
     left_out = shares.decisions[-1].left_out
     notes = [f"{left_out} subjects without a prediction are left out"] if left_out else []
-    marked = any(row.wins for one in shares.decisions for row in one.rows)
-    stars = ["* the difference excludes 0"] if marked or len(shares.decisions) > 1 else []
+    stars = ["* the difference excludes 0"] if any(_marked(shares)) else []
     return [
         line
         for text in ("; ".join(parts), *stars, *notes, *shares.notes)
-        for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+        for line in _wrapped(text, "  ")
     ]
+
+
+def _marked(shares: Shares) -> Iterator[bool]:
+    """Whether a line of either table bears a mark."""
+    for row in shares.decisions[-1].rows:
+        yield bool(_mark(row.auroc_gain))
+    if len(shares.decisions) > 1:
+        yield from (_share_line(one).endswith(SURE) for one in shares.decisions)
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """Lines of 80 columns; an interval stays whole."""
+    kept = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), text)
+    lines = textwrap.wrap(kept, WIDTH, subsequent_indent=indent)
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _without_nan(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -62,7 +63,9 @@ def run(settings: EmbedSettings, output: Output) -> None:
         run = RunFolder.of(embedder.checkpoint)
         named = _named(settings) or (run.path if run else embedder.checkpoint)
         command = "evaluate" if embedder.predicts else "finetune"
-        output.next(f"setvae {command} {shown(Path(named))}")
+        data = ["--data", settings.data] if settings.data else []
+        if not data or embedder.store.tasks:
+            output.next(shlex.join(["setvae", command, shown(Path(named)), *data]))
 
 
 def _named(settings: EmbedSettings) -> str | None:
@@ -90,6 +93,8 @@ def _embedder(settings: EmbedSettings, output: Output) -> Embedder:
         share = numbers.percent(1 - embedder.dataset.unmatched)
         facts.append(("matched", f"{share} of the events, by the names of their codes"))
     output.facts((f"{name:<{KEY_WIDTH}}", value) for name, value in facts)
+    if settings.with_labels and not store.tasks:
+        output.warn("the data have no labels, so that none are written")
     return embedder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,6 +169,7 @@ def _provenance(content: CheckpointContent, store: Store) -> Provenance:
         version=version("setvae-cli"),
         trained_on=content.header.data_digest,
         data=store.digest,
+        command=content.header.command,
     )
 
 
@@ -202,8 +204,11 @@ def _next(findings: Findings, path: Path, settings: EvaluateSettings, output: Ou
 
     run = RunFolder.of(path)
     named = shown(run.path if run else path)
-    code = f" --encoder {settings.encoder}" if settings.encoder else ""
+    given = (("--encoder", settings.encoder), ("--data", settings.data))
+    again = [named, *(word for option, value in given if value for word in (option, value))]
     if findings.attributes and not settings.by and any(task.subjects for task in findings.tasks):
-        output.next(f"setvae evaluate {named}{code} --by {findings.attributes[0]}")
-    elif not code:  # others' encoders have no latents
-        output.next(f"setvae visualize {named}")
+        split = ["--split", settings.split] if settings.split != "test" else []
+        by = ["--by", findings.attributes[0]]
+        output.next(shlex.join(["setvae", "evaluate", *again, *split, *by]))
+    elif not settings.encoder:  # others' encoders have no latents
+        output.next(shlex.join(["setvae", "visualize", *again]))

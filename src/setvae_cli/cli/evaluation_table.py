@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 KEY_WIDTH = 22
 GROUP_HEAD = ("", "subjects", "positive", "AUROC", "AUPRC", "obs/exp")
-_WIDTH = 80
+CLASS_HEAD = ("class", "subjects", "observed", "predicted", "AUROC")
+_WIDTH, _LETTERS, _MOST_CLASSES = 80, 24, 12
 
 
 def table(findings: Findings, files: Sequence[Path]) -> list[Line]:
@@ -46,14 +47,17 @@ def plain(findings: Findings, files: Sequence[Path]) -> dict[str, Any]:
 
 def _of_task(task: TaskFindings, findings: Findings) -> Iterator[Line]:
     from setvae_cli.reports.evaluation.answers import answers
-    from setvae_cli.reports.evaluation.readings import counted
+    from setvae_cli.reports.evaluation.readings import counted, matched
 
     yield from _told("label", f"{task.task}: {counted(task)}")
+    if findings.unmatched:
+        yield from _told("matched", matched(findings))
     yield from _scores(task)
+    yield from _classes(task)
     for groups in task.by:
         yield ""
         yield from _groups(groups)
-    if task.by:
+    if task.by or task.each:
         yield ""
     for one in answers(task, findings):
         first, *rest = _told(one.question, f"{one.sign}: {one.words}")
@@ -73,14 +77,39 @@ def _scores(task: TaskFindings) -> Iterator[Line]:
         yield from _told(name, f"{value:>{width}} {ends:<{wide}}  {reading(one, task)}")
 
 
+def _classes(task: TaskFindings) -> Iterator[Line]:
+    """Each class of several against all others."""
+    if not task.each:
+        return
+    rows = [
+        (
+            one.name[:_LETTERS],
+            numbers.count(one.subjects),
+            numbers.percent(one.subjects / task.subjects),
+            numbers.percent(one.expected),
+            _short(one.auroc),
+        )
+        for one in task.each[:_MOST_CLASSES]
+    ]
+    first, *lines = numbers.aligned([CLASS_HEAD, *rows])
+    yield ""
+    yield [(first, HEAD_STYLE)]
+    yield from lines
+    left = len(task.each) - len(rows)
+    if left:
+        yield f"{left} more classes stand in the report."
+
+
 def _groups(groups: ByAttribute) -> Iterator[Line]:
     from setvae_cli.reports.evaluation.page import said_of_hidden
 
     head = (groups.name[:12], *GROUP_HEAD[1:])
-    first, *lines = numbers.aligned([head, *(_group(one) for one in groups.groups)])
-    if len(first) > _WIDTH:
-        short = [_group(one, whole=False) for one in groups.groups]
-        first, *lines = numbers.aligned([head, *short])
+    rows = [head, *(_group(one) for one in groups.groups)]
+    if len(numbers.aligned(rows)[0]) > _WIDTH:
+        rows = [head, *(_group(one, whole=False) for one in groups.groups)]
+    if not groups.binary:  # there is no positive class
+        rows = [(row[:2] + row[3:5]) for row in rows]
+    first, *lines = numbers.aligned(rows)
     yield [(first, HEAD_STYLE)]
     for line, one in zip(lines, groups.groups, strict=True):
         yield [(line, WARN_STYLE if one.worse else None)]

@@ -63,6 +63,11 @@ class Output:
         """Whether the result is one JSON document."""
         return self._json
 
+    @property
+    def columns(self) -> int | None:
+        """Width of the terminal that progress is shown on; None elsewhere, where lines are free."""
+        return _console(sys.stderr).width if _is_terminal(sys.stderr) else None
+
     def hush(self) -> None:
         """Say nothing from now on."""
         self._quiet = True
@@ -97,13 +102,15 @@ class Output:
             parts = [(name, None), ("warning:", WARN_STYLE), (f" {text}", None)]
             self._line(sys.stderr, parts, wraps=True)
 
-    def progress(self, head: str, share: float | None, tail: str) -> None:
+    def progress(self, head: str, share: float | None, tail: str, *, stage: bool = False) -> None:
         """Show how far it is: redrawn on a terminal, one line a minute elsewhere.
 
         Args:
             head: What is being done.
             share: Done of all, 0 to 1; None where the total is unknown.
             tail: Rate, values, time left.
+            stage: Whether this begins, so that elsewhere it is a line however long the last one
+                is ago.
 
         Raises:
             Terminated: A signal asked to end.
@@ -114,7 +121,7 @@ class Output:
         percent = "" if share is None else f"{100 * min(share, 1.0):.0f} %"
         if _is_terminal(sys.stderr):
             self._redraw(head, share, f"{percent:>5}  {tail}".rstrip())
-        elif self._clock() - self._last_plain >= PLAIN_SECONDS:
+        elif stage or self._clock() - self._last_plain >= PLAIN_SECONDS:
             self._last_plain = self._clock()
             self._line(sys.stderr, [("  ".join(filter(None, (head, percent, tail))), None)])
 

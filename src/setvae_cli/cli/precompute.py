@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from setvae_cli.store.precompute import Summary
     from setvae_cli.store.reader import Store
 
+MOST_CLASSES = 12  # of a label, that are listed
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -168,8 +170,9 @@ def store_table(summary: Summary, place: str, state: str) -> list[str]:
         place: What the last line says before the path, such as "store written".
         state: What is known of its bytes.
     """
-    several = len(summary.tasks) > 1
-    heads = summary.tasks if several else ("positive",) * len(summary.tasks)
+    alone = len(summary.tasks) == 1
+    called = ("positive" if size == 2 else "not class 0" for size in summary.classes.values())
+    heads = tuple(called) if alone else summary.tasks
     rows = [("split", "subjects", "sets", "elements", *heads)]
     for name, split in summary.splits.items():
         shares = [split.positive.get(task) for task in summary.tasks]
@@ -177,7 +180,17 @@ def store_table(summary: Summary, place: str, state: str) -> list[str]:
         sizes = map(numbers.short_count, (split.sets, split.elements))
         rows.append((name, numbers.count(split.subjects), *sizes, *positive))
     last = f"{place}: {shown(summary.path)} ({numbers.size(summary.bytes)}, {state})"
-    return [*numbers.aligned(rows), *_drops(summary.drops), last]
+    return [*numbers.aligned(rows), *_classes(summary), *_drops(summary.drops), last]
+
+
+def _classes(summary: Summary) -> list[str]:
+    """What the classes of labels that were given as texts are called, wrapped to 80 columns."""
+    lines = []
+    for task, names in summary.class_names.items():
+        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names[:MOST_CLASSES]))
+        more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+        lines += textwrap.wrap(f"{task}: {listed}{more}", 80, subsequent_indent="  ")
+    return lines
 
 
 def _drops(drops: dict[str, int]) -> list[str]:
@@ -199,4 +212,5 @@ def shown(path: Path) -> str:
 def plain(summary: Summary) -> dict[str, Any]:
     """The same numbers for --json."""
     splits = {name: counts.model_dump() for name, counts in summary.splits.items()}
-    return asdict(summary) | {"path": shown(summary.path), "splits": splits}
+    told = {"path": shown(summary.path), "splits": splits, "tasks": summary.tasks}
+    return asdict(summary) | told

@@ -32,8 +32,9 @@ def register(app: typer.Typer) -> None:
 def run(settings: ResumeSettings, output: Output) -> None:
     """Go on with a run, in its folder, from its newest checkpoint that verifies.
 
-    RUN_OR_CKPT is a run's folder, or a checkpoint in it; nothing: the latest run. A run that goes
-    on, also in the middle of an epoch, ends as one that was never stopped.
+    RUN_OR_CKPT is a run's folder, or a checkpoint in it, or the folder of a comparison; nothing:
+    the latest run, or an interrupted comparison that began later. A run that goes on, also in the
+    middle of an epoch, ends as one that was never stopped.
 
     Options replace the run's settings from now on: epochs, batches, learning rate, weights of the
     loss, precision, devices, workers. What is left out stays as the run has it, whatever default
@@ -44,25 +45,32 @@ def run(settings: ResumeSettings, output: Output) -> None:
     if follows(settings, output, resumes=True):
         return
     named = settings.run_or_ckpt or settings.checkpoint or settings.resume_from_checkpoint
-    path = Path(named) if named else latest_run(settings, output)
+    path = Path(named) if named else latest_begun(settings, output)
     go_on(path, settings, output)
 
 
-def latest_run(settings: TrainSettings, output: Output) -> Path:
-    """The latest run below the output folder, of the name given if any; it is said which.
+def latest_begun(settings: TrainSettings, output: Output) -> Path:
+    """The latest run below the output folder, or a comparison that began later and did not end.
+
+    They are of the name given, if any; it is said which it is.
 
     Raises:
         InputError: There is none.
     """
     from setvae_cli.cli.precompute import shown
     from setvae_cli.runs.folder import latest
+    from setvae_cli.training.compare.folder import interrupted
 
-    found = latest(settings.run.output_dir, settings.given().get("name", "*"))
-    if found is None:
-        where = str(settings.run.output_dir)
-        raise InputError("holds no run", where=where, mend="name one, or see setvae train --help")
-    output.say(f"No run named: going on with the latest, {shown(found.path)}.")
-    return found.path
+    place = settings.run.output_dir, settings.given().get("name", "*")
+    run, comparison = latest(*place), interrupted(*place)
+    if comparison is not None and (run is None or run.started < comparison.started):
+        output.say(f"No run named: going on with the latest comparison, {shown(comparison.path)}.")
+        return comparison.path
+    if run is None:
+        where, mend = str(place[0]), "name one, or see setvae train --help"
+        raise InputError("holds no run and no interrupted comparison", where=where, mend=mend)
+    output.say(f"No run named: going on with the latest, {shown(run.path)}.")
+    return run.path
 
 
 def go_on(path: Path, settings: TrainSettings, output: Output) -> None:

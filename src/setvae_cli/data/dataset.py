@@ -37,6 +37,7 @@ from setvae_cli.data.standardise import Standardiser
 from setvae_cli.data.targets import Gaussianiser, Hidden, make_targets
 from setvae_cli.data.views import Cuts, Views, cut_views, is_whole
 from setvae_cli.errors import InputError
+from setvae_cli.numbers import count, percent
 from setvae_cli.store.format import Packed
 from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
@@ -362,7 +363,10 @@ class SetDataset(Dataset[SetBatch]):
                 mend="name codes as the model's store did, or train on this store",
             )
         if self.unmatched:
-            _log.warning("%d events have codes never seen in training; left out", dropped)
+            _log.warning(
+                "%s of %s events (%s) have codes never seen in training; left out",
+                *(count(dropped), count(total), percent(self.unmatched)),
+            )
         known = self._known_in(self._latest_windows() if self._random else self._windows)
         self.excluded = int((known == 0).sum())
         if self.excluded:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from setvae_cli.evaluation.bootstrap import block_sizes
 from setvae_cli.evaluation.labelled import Doubles, Integers, sigmoid
 
 BINS = 10
@@ -14,7 +15,6 @@ LEAST_OF_A_BIN = 10
 _ROUNDS = 60
 _LARGEST_STEP = 2.0  # of Newton, in units of standardised scores: it does not overshoot
 _SEPARATED = 1e3  # a slope of standardised scores that has no end
-_BLOCK = 4_000_000  # cells of a block of drawn labels
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,6 @@ def recalibration(
     near = _newton(x, positive, weights.mean(axis=0, keepdims=True), (np.nan, np.nan))
     intercept, slope = _newton(x, positive, weights, (near[0][0], near[1][0]))
     return slope / spread, intercept - slope * middle / spread
-
-
-def block_sizes(cells: int, samples: int) -> list[int]:
-    """Samples of each block, so that a block of so many cells a sample fits into 32 MB."""
-    block = max(1, _BLOCK // max(cells, 1))
-    return [min(block, samples - first) for first in range(0, samples, block)]
 
 
 def _newton(

@@ -65,7 +65,7 @@ def curves_of(of: Labelled) -> tuple[Curve, ...]:
     """
     if len(of) < LEAST or of.unusable or of.lacks_a_class:
         return ()
-    names = ("",) if of.binary else tuple(f"class {number}" for number in range(of.classes))
+    names = ("",) if of.binary else tuple(map(of.named, range(of.classes)))
     return tuple(_curve(name, *side) for name, side in zip(names, of.sides, strict=True))
 
 

@@ -13,6 +13,7 @@ event of a row. What the numbers come from stands in the file's metadata, under 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ def write_embeddings(
         RunError: The disk is full, or refuses the write.
     """
     metadata = {f"{PREFIX}{key}": value for key, value in about.items()}
+    if with_labels:
+        names = store.manifest.class_names
+        metadata |= {f"{PREFIX}class_names.{task}": json.dumps(names[task]) for task in names}
     named = _split_names(len(store), splits)
     writer: pq.ParquetWriter | None = None
     size = 0

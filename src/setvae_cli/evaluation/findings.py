@@ -9,6 +9,7 @@ import numpy as np
 
 from setvae_cli.errors import InputError
 from setvae_cli.evaluation.attributes import Attribute
+from setvae_cli.evaluation.by_class import OneClass, by_class
 from setvae_cli.evaluation.calibration import error_by_chance
 from setvae_cli.evaluation.curves import Curve, curves_of
 from setvae_cli.evaluation.disclosure import LEAST
@@ -35,6 +36,8 @@ class TaskFindings:
             there is none, and with several classes.
         curves: One class against the rest; empty where a class is not there.
         by: Groups of each attribute that was asked for.
+        each: Every class against all others; empty where there are two.
+        names: Of the classes, where the label was given as texts.
     """
 
     task: str
@@ -46,6 +49,8 @@ class TaskFindings:
     ece_by_chance: float | None
     curves: tuple[Curve, ...]
     by: tuple[ByAttribute, ...]
+    each: tuple[OneClass, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def binary(self) -> bool:
@@ -69,6 +74,7 @@ class Provenance:
         version: Of setvae.
         trained_on: Digest of the data that the model was trained on.
         data: Digest of these data.
+        command: That made the checkpoint: `train` or `finetune`.
     """
 
     run: str
@@ -78,6 +84,7 @@ class Provenance:
     version: str
     trained_on: str
     data: str
+    command: str = "train"
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,8 @@ def assess(
         ece_by_chance=chance,
         curves=curves_of(of),
         by=tuple(groups),
+        each=by_class(of, resamples=resamples, seed=seed) if len(of) >= LEAST else (),
+        names=of.names,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ class Labelled:
         logits: [subjects, outputs] float64; one column for two classes, else one a class.
         labels: [subjects] class numbers.
         groups: [subjects] numbers from 0: what is drawn together by a bootstrap.
+        names: Of the classes, where the label was given as texts.
     """
 
     task: str
@@ -30,6 +31,7 @@ class Labelled:
     logits: Doubles
     labels: Integers
     groups: Integers
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,9 +72,13 @@ class Labelled:
         """Why classes cannot be told apart: one of them is not there."""
         seen = np.unique(self.labels)
         if len(seen) < 2:
-            return f"only class {int(seen[0])} is present"
+            return f"only {self.named(int(seen[0]))} is present"
         missing = [] if self.binary else sorted(set(range(self.classes)) - set(seen.tolist()))
-        return f"class {missing[0]} is not present" if missing else None
+        return f"{self.named(missing[0])} is not present" if missing else None
+
+    def named(self, number: int) -> str:
+        """What a class is called."""
+        return self.names[number] if self.names else f"class {number}"
 
     def of(self, kept: NDArray[np.bool_]) -> Labelled:
         """Some of the subjects; groups are numbered anew."""
@@ -90,6 +96,7 @@ def labelled_tasks(
     tasks: Sequence[str],
     classes: Sequence[int],
     groups: Integers | None = None,
+    names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[Labelled, ...]:
     """What each task has to be scored.
 
@@ -100,15 +107,15 @@ def labelled_tasks(
         tasks: Names of the tasks.
         classes: Classes of each task.
         groups: [subjects] numbers of what is drawn together; None: each subject by itself.
+        names: Names of the classes of tasks whose labels were given as texts.
     """
     found = []
     whose = np.arange(len(labels)) if groups is None else groups
     for number, (task, count, columns) in enumerate(
         zip(tasks, classes, outputs_of(classes), strict=True)
     ):
-        all_of_it = Labelled(
-            task, count, logits[:, columns].astype(np.float64), labels[:, number], whose
-        )
+        scores, called = logits[:, columns].astype(np.float64), (names or {}).get(task, ())
+        all_of_it = Labelled(task, count, scores, labels[:, number], whose, called)
         found.append(all_of_it.of(mask[:, number]))
     return tuple(found)
 

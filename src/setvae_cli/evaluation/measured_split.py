@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from setvae_cli.data.portion import split_rows
 from setvae_cli.errors import InputError
 from setvae_cli.evaluation.attributes import attribute, attribute_names
+from setvae_cli.evaluation.class_names import class_names, labels_of
 from setvae_cli.evaluation.findings import (
     Findings,
     Progress,
@@ -134,6 +135,7 @@ def labelled_rows(
         tasks=header.tasks,
         classes=header.classes,
         groups=_groups(store, predictions.rows),
+        names=class_names(header, store),
     )
     for number, of in enumerate(tasks):
         yield of.task, of, predictions.rows[mask[:, number]]
@@ -173,13 +175,9 @@ def check_labels(
         what = f"has no label {', '.join(tasks)}, which the model predicts: {known}"
         mend = "prepare it with labels, or have predictions alone with --split all"
         raise InputError(what, where=str(store.path), mend=mend)
-    for task, classes in zip(loaded.header.tasks, loaded.header.classes, strict=True):
+    for task in loaded.header.tasks:
         if task in store.tasks:
-            largest = int(store.labels[:, store.tasks.index(task)].max(initial=-1))
-            if largest >= classes:
-                what = f"label {task} has a class {largest}, and the model knows {classes} classes"
-                mend = "name data whose classes are those of the model"
-                raise InputError(what, where=str(store.path), mend=mend)
+            labels_of(loaded.header, store, task)
 
 
 def _own_split(loaded: LoadedModel, store: Store, name: str) -> NDArray[np.int64]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from setvae_cli.evaluation.bootstrap import interval, resampled
+from setvae_cli.evaluation.labelled import Doubles, Labelled, labelled_tasks
 from setvae_cli.evaluation.measures import Metric
-
-_BLOCK = 4_000_000  # cells of a block of bootstrap weights: 32 MB of float64
 
 
 def measure(
@@ -40,15 +40,8 @@ def measure(
     Returns:
         Three metrics a task: auroc, auprc, accuracy.
     """
-    found: list[Metric] = []
-    first = 0
-    for number, (task, count) in enumerate(zip(tasks, classes, strict=True)):
-        width = 1 if count == 2 else count
-        real = mask[:, number]
-        scores = logits[real, first : first + width].astype(np.float64)
-        found += _measure_task(task, scores, labels[real, number], resamples, seed)
-        first += width
-    return tuple(found)
+    each = labelled_tasks(logits, labels, mask, tasks=tasks, classes=classes)
+    return tuple(metric for of in each for metric in _of_task(of, resamples, seed))
 
 
 def rank_metrics(
@@ -89,71 +82,25 @@ def mean_auroc(metrics: Sequence[Metric]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _measure_task(
-    task: str, scores: np.ndarray, labels: np.ndarray, resamples: int, seed: int
-) -> list[Metric]:
-    count = len(labels)
-    broken = _unusable(scores)
-    one_class = broken or _lacks_a_class(labels, scores.shape[1])
+def _of_task(of: Labelled, resamples: int, seed: int) -> list[Metric]:
+    broken = of.unusable
+    one_class = broken or of.lacks_a_class
     table = [("auroc", one_class), ("auprc", one_class), ("accuracy", broken)]
     if broken:
-        return [Metric(name, task, None, None, None, count, why) for name, why in table]
-    values = _values(scores, labels, None)[0]
-    samples = _bootstrap(scores, labels, resamples, seed)
+        return [Metric(name, of.task, None, None, None, len(of), why) for name, why in table]
+    values = _values(of, np.ones((1, len(of))))[0]
+    samples = resampled(of, _values, len(table), resamples=resamples, seed=seed)
     return [
-        Metric(name, task, None, None, None, count, why)
+        Metric(name, of.task, None, None, None, len(of), why)
         if why
-        else Metric(name, task, float(values[i]), *_interval(samples[:, i]), count)
+        else Metric(name, of.task, float(values[i]), *interval(samples[:, i]), len(of))
         for i, (name, why) in enumerate(table)
     ]
 
 
-def _unusable(scores: np.ndarray) -> str | None:
-    if not len(scores):
-        return "no labelled subjects"
-    bad = int((~np.isfinite(scores).all(axis=1)).sum())
-    return f"{bad} of {len(scores)} predictions are not finite" if bad else None
-
-
-def _lacks_a_class(labels: np.ndarray, width: int) -> str | None:
-    seen = np.unique(labels)
-    if len(seen) < 2:
-        return f"only class {int(seen[0])} is present"
-    missing = sorted(set(range(width)) - set(seen.tolist())) if width > 1 else []
-    return f"class {missing[0]} is not present" if missing else None
-
-
-def _values(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Auroc, auprc and accuracy of each weighting: [samples, 3]."""
-    if scores.shape[1] == 1:
-        auroc, auprc = rank_metrics(scores[:, 0], labels == 1, weights)
-        correct = (scores[:, 0] > 0) == (labels == 1)
-    else:
-        # Ranks of a class need its probability: logits of a class are only known up to a shift.
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        odds /= odds.sum(axis=1, keepdims=True)
-        pairs = [rank_metrics(odds[:, c], labels == c, weights) for c in range(scores.shape[1])]
-        auroc, auprc = (np.mean(part, axis=0) for part in zip(*pairs, strict=True))
-        correct = scores.argmax(axis=1) == labels
-    drawn = np.ones((1, len(labels))) if weights is None else weights
-    return np.stack([auroc, auprc, drawn @ correct / len(labels)], axis=1)
-
-
-def _bootstrap(scores: np.ndarray, labels: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    count = len(labels)
-    block = max(1, _BLOCK // count)
-    generator = np.random.default_rng(seed)
-    parts = [np.empty((0, 3))]
-    for first in range(0, resamples, block):
-        size = min(block, resamples - first)
-        weights = generator.multinomial(count, np.full(count, 1 / count), size=size)
-        parts.append(_values(scores, labels, weights.astype(np.float64)))
-    return np.concatenate(parts)
-
-
-def _interval(samples: np.ndarray) -> tuple[float | None, float | None]:
-    usable = samples[np.isfinite(samples)]
-    if not len(usable):
-        return None, None
-    low, high = np.percentile(usable, [2.5, 97.5])
-    return float(low), float(high)
+def _values(of: Labelled, weights: Doubles) -> Doubles:
+    """AUROC, AUPRC and accuracy of each weighting [samples, 3]."""
+    sides = [rank_metrics(*side, weights) for side in of.sides]
+    auroc, auprc = np.mean(sides, axis=0)
+    accuracy = weights @ (of.predicted == of.labels) / weights.sum(axis=1)
+    return np.stack([auroc, auprc, accuracy], axis=1)

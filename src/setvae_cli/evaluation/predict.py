@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.errors import InputError, NumericalError
+from setvae_cli.evaluation.class_names import labels_of
 from setvae_cli.evaluation.sweep import placed
 from setvae_cli.evaluation.views import in_order, views_of
+from setvae_cli.runs.checkpoint import Header
 from setvae_cli.runs.model import LoadedModel
 from setvae_cli.store.reader import Store
 
@@ -65,7 +67,8 @@ def predict(
         tick: Is told which share of the subjects is done.
 
     Raises:
-        InputError: A row is not there, or the model knows too few events of the store.
+        InputError: A row is not there, the model knows too few events of the store, or does not
+            know a class of a label.
         NumericalError: A prediction is not finite.
     """
     dataset = views_of(loaded, store, rows)
@@ -77,7 +80,7 @@ def predict(
         beside_missing(asked, dataset.rows, found)
         for found in _computed(loaded, _told(in_order(dataset, batch_size), len(dataset), tick))
     )
-    labels = _labels(loaded.header.tasks, store, asked)
+    labels = _labels(loaded.header, store, asked)
     return Predictions(
         rows=asked,
         logits=logits,
@@ -136,10 +139,10 @@ def _computed(loaded: LoadedModel, batches: Iterable[SetBatch]) -> tuple[Any, An
 
 
 def _labels(
-    tasks: tuple[str, ...], store: Store, rows: Int64[np.ndarray, "subjects"]
+    header: Header, store: Store, rows: Int64[np.ndarray, "subjects"]
 ) -> Int64[np.ndarray, "subjects tasks"]:
-    labels = np.full((len(rows), len(tasks)), -1, dtype=np.int64)
-    for place, task in enumerate(tasks):
+    labels = np.full((len(rows), len(header.tasks)), -1, dtype=np.int64)
+    for place, task in enumerate(header.tasks):
         if task in store.tasks:
-            labels[:, place] = store.labels[rows, store.tasks.index(task)]
+            labels[:, place] = labels_of(header, store, task)[rows]
     return labels

@@ -5,12 +5,14 @@ label.<task> int32                         null where missing
 logit.<task> probability.<task> double     of class 1, for a task of two classes
 logit.<task>.<class> probability.<task>.<class> double    for one of several
 Both are null for a subject without an event that the model knows.
-The file's metadata names setvae's version, the checkpoint, and the digests of both data.
+The file's metadata names setvae's version, the checkpoint, the digests of both data, and, as JSON
+lists class_names.<task>, the classes of labels that were given as texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,19 @@ from setvae_cli.evaluation.predict import Predictions
 from setvae_cli.files import atomic_writer
 
 
-def write_predictions(path: Path, table: pa.Table, source: Provenance) -> None:
+def write_predictions(
+    path: Path,
+    table: pa.Table,
+    source: Provenance,
+    class_names: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Write a table of predictions, atomically, with page checksums.
+
+    Args:
+        path: The file.
+        table: Of `as_table`.
+        source: Where it comes from.
+        class_names: Names of the classes of labels that were given as texts.
 
     Raises:
         RunError: The disk is full, or refuses the write.
@@ -37,6 +50,7 @@ def write_predictions(path: Path, table: pa.Table, source: Provenance) -> None:
         "checkpoint": source.checkpoint,
         "trained_on": source.trained_on,
         "data_digest": source.data,
+        **{f"class_names.{task}": json.dumps(names) for task, names in (class_names or {}).items()},
     }
     with atomic_writer(path) as file:
         marked = table.replace_schema_metadata(named)

@@ -12,12 +12,13 @@ a resample in which a figure is not defined is left out of its interval, and cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from setvae_cli.evaluation import calibration
+from setvae_cli.evaluation.bootstrap import Tick, interval, resampled
 from setvae_cli.evaluation.labelled import Doubles, Labelled, sigmoid
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import rank_metrics
@@ -37,11 +38,6 @@ NAMES = (
 )
 _OF_BOTH = ("auroc", "auprc", "min_se_ppv", "f1", "slope", "intercept")
 _FITTED = ("slope", "intercept")
-
-Tick = Callable[[float], None]
-"""Is told which share of the resamples is done."""
-Scorer = Callable[[Labelled, Doubles], Doubles]
-"""Figures [samples, figures] of weights [samples, subjects]."""
 
 
 @dataclass(frozen=True)
@@ -119,47 +115,6 @@ def figures(of: Labelled, weights: Doubles, threshold: Threshold) -> Doubles:
     found["accuracy"] = weights @ right / weights.sum(axis=1)
     found["log_loss"] = calibration.log_loss(of.logits, of.labels, weights)
     return np.stack([found[name] for name in NAMES], axis=1)
-
-
-def resampled(
-    of: Labelled,
-    scorer: Scorer,
-    width: int,
-    *,
-    resamples: int,
-    seed: int,
-    tick: Tick | None = None,
-) -> Doubles:
-    """Figures of bootstrap samples [resamples, width] that draw whole groups.
-
-    With the same number of groups and seed, group k is drawn as often in the same sample.
-    """
-    parts, done = [np.empty((0, width))], 0
-    for weights in drawn_groups(of, resamples, seed):
-        parts.append(scorer(of, weights))
-        done += len(weights)
-        if tick:
-            tick(done / resamples)
-    return np.concatenate(parts)
-
-
-def drawn_groups(of: Labelled, resamples: int, seed: int) -> Iterator[Doubles]:
-    """Weights [samples, subjects] of bootstrap samples, block by block."""
-    count = int(of.groups.max(initial=-1)) + 1
-    generator = np.random.default_rng(seed)
-    for size in calibration.block_sizes(len(of), resamples):
-        drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
-        yield drawn[:, of.groups].astype(np.float64)
-
-
-def interval(samples: Doubles, level: float = 0.95) -> tuple[float | None, float | None]:
-    """The middle part of what is finite among bootstrap samples; None where nothing is."""
-    usable = samples[np.isfinite(samples)]
-    if not len(usable):
-        return None, None
-    outside = 50 * (1 - level)
-    low, high = np.percentile(usable, [outside, 100 - outside])
-    return float(low), float(high)
 
 
 def found(scores: Sequence[Score], name: str) -> Score:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from setvae_cli.evaluation.attributes import Attribute
+from setvae_cli.evaluation.bootstrap import drawn_groups, interval
 from setvae_cli.evaluation.disclosure import Cells, Shown, shown
 from setvae_cli.evaluation.labelled import Doubles, Labelled, sigmoid
 from setvae_cli.evaluation.metrics import rank_metrics
-from setvae_cli.evaluation.scores import drawn_groups, interval
 
 NAMES = ("auroc", "auprc", "observed_to_expected")
 _DIGITS = 3  # more would let figures of groups give away those of a group that is not shown
@@ -62,12 +62,14 @@ class ByAttribute:
         name: Of the attribute.
         cut: How a number was cut; empty where each value is a group.
         groups: In the order of their values.
+        binary: Whether the label has two classes, one of which is the positive one.
     """
 
     task: str
     name: str
     cut: str
     groups: tuple[Subgroup, ...]
+    binary: bool = True
 
     @property
     def suppressed(self) -> bool:
@@ -107,7 +109,7 @@ def by_attribute(
     found = [Subgroup(name, told) for name, told in zip(attribute.groups, visible, strict=True)]
     for number, place in enumerate(kept):
         found[place] = _with_figures(found[place], samples[:, number], len(kept))
-    return ByAttribute(of.task, attribute.name, attribute.cut, tuple(found))
+    return ByAttribute(of.task, attribute.name, attribute.cut, tuple(found), of.binary)
 
 
 def _cells(of: Labelled, mine: np.ndarray) -> Cells:

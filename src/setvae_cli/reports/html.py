@@ -45,6 +45,7 @@ padding:0 8px;font-size:14px;border:1px solid var(--faint);white-space:nowrap}
 .state.unknown{background:#fff;color:var(--faint);border-style:dashed}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 code{font:inherit;white-space:nowrap}
+.range{display:block;white-space:nowrap;color:var(--faint);font-size:14px}
 .small{color:var(--faint);font-size:14px}
 figure{margin:0}
 img{display:block;width:100%;height:auto}
@@ -58,6 +59,9 @@ table:not(.stacked) :is(thead th,td){min-width:5.5em;padding-right:8px;overflow-
 table.stacked thead{display:none}
 table.stacked tr{display:block;border-top:1px solid var(--line);padding:10px 0}
 table.stacked th,table.stacked td{display:block;border:0;padding:2px 0;text-align:left}
+table.stacked td[data-label]{display:flex;gap:8px}
+table.stacked td[data-label]:empty{display:none}
+td[data-label]::before{content:attr(data-label);flex:0 0 9.5em;color:var(--faint);font-size:14px}
 }
 @media print{body{background:#fff}section{break-inside:avoid}}
 """.strip()
@@ -170,6 +174,12 @@ def advice(text: str) -> str:
     return f'<div class="small">{_OPTION.sub(_as_code, escape(text))}</div>'
 
 
+def measured(value: str, interval: str) -> str:
+    """A figure and below it its interval, neither of them broken over lines."""
+    below = f'<span class="range">{escape(interval)}</span>' if interval else ""
+    return f"<span>{escape(value).replace(' ', '&nbsp;')}{below}</span>"
+
+
 def _as_code(found: re.Match[str]) -> str:
     return f"<code>{found[0]}</code>"
 
@@ -179,17 +189,27 @@ def cells(texts: Sequence[str]) -> list[str]:
     return [escape(text) for text in texts]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, stack: bool = True) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    stack: bool = True,
+    labels: bool = False,
+) -> str:
     """A table whose first column names its rows.
 
     Args:
         head: Plain texts.
         rows: Contents of cells, as `cells`, `state` and `advice` made them.
         stack: Whether a narrow screen shows cells below one another; else it scrolls sideways.
+        labels: Whether such cells name their columns, as bare figures need it.
     """
     titles = "".join(f"<th>{escape(text)}</th>" for text in head)
+    named = [f' data-label="{escape(text)}"' if labels else "" for text in head[1:]]
     body = "\n".join(
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{one}</td>" for one in rest) + "</tr>"
+        f'<tr><th scope="row">{first}</th>'
+        + "".join(f"<td{name}>{one}</td>" for name, one in zip(named, rest, strict=True))
+        + "</tr>"
         for first, *rest in rows
     )
     look = ' class="stacked"' if stack else ""

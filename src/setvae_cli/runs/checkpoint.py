@@ -73,6 +73,9 @@ class Header(BaseModel):
     class_weights: tuple[tuple[float, ...], ...] = Field(
         (), description="Weight of each class of each label in the loss; empty: 1."
     )
+    class_names: dict[str, tuple[str, ...]] = Field(
+        {}, description="Names of classes 0, 1, ... of labels that were given as texts."
+    )
     foreign: str | None = Field(
         None, description="The encoder of another package that it needs; its code is not here."
     )

@@ -97,6 +97,11 @@ class RunFolder:
         return self.path / "settings.yaml"
 
     @property
+    def started(self) -> int:
+        """When it began, nanoseconds: its settings are written once, its folder changes later."""
+        return (self.settings if self.settings.exists() else self.path).stat().st_mtime_ns
+
+    @property
     def manifest(self) -> Path:
         """Versions, git, environment, data digest, seed."""
         return self.path / "manifest.json"
@@ -213,14 +218,8 @@ def newest_first(output_dir: Path, name: str = "*") -> Iterator[RunFolder]:
         for path in output_dir.glob(f"{name}/version_*")
         if _VERSION.fullmatch(path.name) and path.is_dir()
     ]
-    runs.sort(key=lambda path: (_started(path), int(path.name.removeprefix("version_"))))
+    runs.sort(key=lambda path: (RunFolder(path).started, int(path.name.removeprefix("version_"))))
     return map(RunFolder, reversed(runs))
-
-
-def _started(run: Path) -> int:
-    """When the run began, nanoseconds: its settings are written once, its folder changes later."""
-    settings = run / "settings.yaml"
-    return (settings if settings.exists() else run).stat().st_mtime_ns
 
 
 def _next_numbered(parent: Path, prefix: str) -> Path:

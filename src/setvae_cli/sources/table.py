@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
 from setvae_cli.sources.census import Census, take_census
-from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, encoded
+from setvae_cli.sources.columns import WrongColumn, as_classes, as_ids, as_named_classes, encoded
 from setvae_cli.sources.distinct import distinct_rows
 from setvae_cli.sources.labels import check_labels, read_labels
 from setvae_cli.sources.longtable import LongTable, Range
@@ -145,25 +145,27 @@ class TableSource:
         types = pa.schema([(name, self._table.columns[name]) for name in names])
         self._outcomes(types.empty_table())  # refuses types whose values cannot be compared
         table = distinct_rows(self._table.batches(names, ROWS_AT_ONCE))
-        return check_labels(self._outcomes(table), self._where)
+        outcomes, class_names = self._outcomes(table)
+        return check_labels(outcomes, self._where, class_names)
 
-    def _outcomes(self, table: pa.Table) -> pa.Table:
-        """Rows of ids and label columns as the classes of each subject."""
+    def _outcomes(self, table: pa.Table) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
+        """Rows of ids and label columns as the classes of each subject, and names of classes."""
         ids = self._encoded_ids(table)
         ids = ids.dictionary.take(ids.indices)
         named = pc.not_equal(pc.utf8_trim_whitespace(ids), "").fill_null(False)
         table, ids = table.filter(named), ids.filter(named)
         numbered = ids.dictionary_encode()
-        columns = {"subject_id": numbered.dictionary}
+        columns, names = {"subject_id": numbered.dictionary}, {}
         for task, column in self._roles.labels.items():
             place = f"{self._where}: column '{column}'"
+            read = as_named_classes if task in self._mapping.labels else _numbered_classes
             try:
-                classes = as_classes(table[column])
+                classes, names[task] = read(table[column])
             except WrongColumn as error:
                 mend = f"map another one with --map label:{task}=COLUMN"
                 raise InputError(str(error), where=place, mend=mend) from error
             columns[task] = constant(classes, numbered.indices, len(numbered.dictionary), place)
-        return pa.table(columns)
+        return pa.table(columns), names
 
     def kinds(self) -> Mapping[str, Kind]:
         """None: all follow from training values."""
@@ -184,3 +186,7 @@ class TableSource:
         """Rows of Parquet files; unknown for CSV."""
         rows = self._table.total()
         return None if rows is None else (rows, "rows")
+
+
+def _numbered_classes(column: pa.ChunkedArray) -> tuple[pa.Int32Array, tuple[str, ...]]:
+    return as_classes(column), ()

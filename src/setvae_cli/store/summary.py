@@ -50,7 +50,8 @@ class Summary:
         splits: Sizes and positive shares, a split.
         drops: Rows and subjects left out, by reason, the most frequent first.
         codes: Codes of the vocabulary, by kind.
-        tasks: Names of the labels.
+        classes: Classes of each label.
+        class_names: Names of classes 0, 1, ... of labels that were given as texts.
         bytes: Size on disk.
         digest: Digest of the content.
     """
@@ -59,9 +60,15 @@ class Summary:
     splits: dict[str, SplitCounts]
     drops: dict[str, int]
     codes: dict[str, int]
-    tasks: tuple[str, ...]
+    classes: dict[str, int]
+    class_names: dict[str, tuple[str, ...]]
     bytes: int
     digest: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(self.classes)
 
 
 def inspect(path: Path) -> Summary:
@@ -78,7 +85,8 @@ def inspect(path: Path) -> Summary:
         splits=manifest.counts,
         drops=dict(drops),
         codes=dict(Counter(store.vocabulary.kinds)),
-        tasks=store.tasks,
+        classes=dict(zip(store.tasks, store.classes, strict=True)),
+        class_names=manifest.class_names,
         bytes=store_bytes(store),
         digest=store.digest,
     )

@@ -80,9 +80,12 @@ def _constant(counts: NDArray[np.int64], weights: NDArray[np.float64], smoothing
 
 
 def _cause(facts: Facts, first: float, last: float) -> str:
+    losses = [loss for loss in facts.losses if math.isfinite(loss)]
     rarest = min((size, task) for task, sizes in facts.labels.items() for size in sizes)
     norms = [norm for norm in facts.norms if math.isfinite(norm)]
     norm = norms[-1] if norms else math.nan
+    if len(losses) > 1 and losses[-1] < (1 - FALL) * min(losses[:-1]):
+        return f"it was still falling after {len(losses)} epochs; raise --max-epochs, or --lr"
     if rarest[0] < FEW:
         return f"a class of {rarest[1]} has {rarest[0]} training subjects, which is few"
     if last > (1 + FALL) * first:

@@ -35,6 +35,7 @@ def build_header(
         planned_steps: Optimizer steps that schedules end with.
         first_planned_steps: Of a resumed run, those that were planned when it began.
     """
+    names = store.manifest.class_names
     return Header(
         setvae_version=_version(),
         settings=settings_without_paths(settings),
@@ -42,6 +43,7 @@ def build_header(
         data_digest=store.digest,
         tasks=tasks.names,
         classes=tasks.classes,
+        class_names={task: names[task] for task in tasks.names if task in names},
         set_size_p99=portion.shape.set_size_p99,
         time_scale=portion.shape.time_scale,
         sets_per_subject=max(portion.shape.sets_per_subject, 1.0),

@@ -123,11 +123,13 @@ def describe_data(
     *,
     reads_labels: bool = True,
 ) -> str:
-    """One line: source, codes, subjects a split, positive share of the first label."""
+    """One line: source, codes, subjects a split, positive share or classes of the first label."""
     splits = {name: store.split(name) for name in SPLITS} if splits is None else splits
     counts = "/".join(count(len(splits[name])) for name in SPLITS)
     line = f"{store.manifest.source}, {len(store.vocabulary.codes)} codes, {counts} subjects"
     if not tasks.names:
         return f"{line}, no labels" if reads_labels else f"{line}, labels are not read"
+    if tasks.classes[0] > 2:
+        return f"{line}, {tasks.classes[0]} classes"
     labels = store.labels[:, store.tasks.index(tasks.names[0])]
     return f"{line}, {100 * np.mean(labels[labels >= 0] > 0):.1f} % positive"

@@ -35,6 +35,7 @@ def task(
     wards: Sequence[str] = (),
     extreme: float = 1.0,
     seed: int = 0,
+    names: Sequence[str] = (),
 ) -> TaskFindings:
     """Figures of random subjects.
 
@@ -45,6 +46,7 @@ def task(
         wards: Groups of an attribute; subjects of the last one are ranked by chance.
         extreme: How many times logits are too far apart.
         seed: Of everything.
+        names: Of the classes.
     """
     generator = np.random.default_rng(seed)
     logits = generator.normal(-0.8, 1.2, (size, 1 if classes == 2 else classes))
@@ -55,7 +57,8 @@ def task(
     if wards:
         last = place == len(wards) - 1
         logits[last] = generator.permutation(logits[last])
-    of = Labelled(name, classes, extreme * logits, labels.astype(np.int64), np.arange(size))
+    numbers, groups_of = labels.astype(np.int64), np.arange(size)
+    of = Labelled(name, classes, extreme * logits, numbers, groups_of, tuple(names))
     groups = [Attribute("Ward", tuple(wards), place)] if wards else []
     return assess(of, groups, threshold=None, resamples=50, seed=0, progress=lambda *told: None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,37 @@ def test_guessing_is_not_called_good() -> None:
     found = said(one, findings(one))["Is it good?"]
     assert found.startswith("not shown: AUROC 0.")
     assert "its interval holds 0.5" in found
+
+
+def test_advice_is_of_options_that_the_command_has() -> None:
+    one = task(60, wards=("a",))
+    found = findings(one)
+    tuned = replace(found, source=replace(found.source, command="finetune"))
+    advised = [answers(one, each)[0].mend for each in (found, tuned)]
+    assert "--pred-weight" in advised[0]
+    assert "--pred-weight" not in advised[1]
+    assert "--encoder-lr-ratio" in advised[1]
+
+
+def test_classes_are_called_by_their_names() -> None:
+    several = task(300, classes=3, wards=("a", "b"), names=("dead", "home", "<ward>"))
+    page, plain = as_page(findings(several), []), as_plain(findings(several))
+    assert "&lt;ward&gt;" in page
+    assert "class 2" not in page
+    assert "observed / expected" not in page
+    (told,) = plain["tasks"]
+    assert [one["class"] for one in told["each_class"]] == ["dead", "home", "<ward>"]
+    assert {one["positives"] for one in told["groups"][0]["groups"]} == {None}
+    assert "positive (yes, " in as_page(findings(task(names=("no", "yes"))), [])
+
+
+def test_what_the_model_does_not_know_of_other_data_is_said() -> None:
+    own = findings(task())
+    other = replace(own, unmatched=0.08, source=replace(own.source, data="b" * 64))
+    page = as_page(other, [])
+    assert "Note: the model knows 92.0 % of the events" in page
+    assert "Note: these are not the data that the model was trained on." in page
+    assert "Note:" not in as_page(own, [])
 
 
 def test_a_handful_of_subjects_is_not_judged_and_has_no_curves() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from setvae_cli.errors import DataError, InputError
-from setvae_cli.training.compare.folder import ComparisonFolder, Predicted
+from setvae_cli.reports.comparison import write
+from setvae_cli.training.compare.folder import PAGE, ComparisonFolder, Predicted, interrupted
 from setvae_cli.training.compare.jobs import Extent, Job, Place
 
 KINDS = frozenset(("probe", "embedding_trees", "summary_trees", "finetuned", "scratch"))
@@ -77,12 +80,45 @@ def test_damaged_predictions_are_named_and_not_measured(tmp_path: Path) -> None:
 
 
 def test_a_comparison_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
-    folder = ComparisonFolder.create(tmp_path)
     plan = {"settings": {"lr": 0.1, "folds": 5}, "data_digest": "d", "checkpoint_digest": "c"}
-    folder.pin(plan)
+    folder = ComparisonFolder.create(tmp_path, plan)
     folder.pin(plan)
     with pytest.raises(InputError, match=r"other settings or data \(data_digest, lr\)"):
         folder.pin({**plan, "data_digest": "e", "settings": {"lr": 0.2, "folds": 5}})
     assert ComparisonFolder.latest(tmp_path) == folder
-    assert ComparisonFolder.create(tmp_path).path.name == "comparison_1"
-    assert ComparisonFolder.latest(tmp_path) == folder
+
+
+def test_what_a_killed_process_left_is_no_comparison_and_keeps_none_from_its_place(
+    tmp_path: Path,
+) -> None:
+    for left in ("comparison_0", "comparison_1/runs", "comparison_2", ".tmp-0-1.1-beef"):
+        (tmp_path / left).mkdir(parents=True)
+    assert ComparisonFolder.latest(tmp_path) is None
+    assert interrupted(tmp_path.parent, tmp_path.name) is None
+    made = [ComparisonFolder.create(tmp_path, {"settings": {}}) for _ in range(3)]
+    assert [folder.path.name for folder in made] == ["comparison_0", "comparison_2", "comparison_3"]
+    assert all(folder.begun for folder in made)
+    assert ComparisonFolder.latest(tmp_path) == made[-1]
+    assert list((tmp_path / "comparison_1").iterdir()) == [tmp_path / "comparison_1/runs"]
+
+
+def test_two_processes_never_get_the_same_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda n: create(tmp_path, n), range(24)))
+    assert len({folder.path for folder in made}) == len(made)
+    assert [folder.plan()["data_digest"] for folder in made] == list(range(24))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp-")]
+
+
+def create(parent: Path, digest: int) -> ComparisonFolder:
+    return ComparisonFolder.create(parent, {"settings": {}, "data_digest": digest})
+
+
+def test_the_comparison_to_go_on_with_is_the_last_one_that_did_not_end(tmp_path: Path) -> None:
+    old, newest, ended = (create(tmp_path / name, 0) for name in ("a", "b", "b"))
+    for when, folder in enumerate((old, newest, ended)):
+        os.utime(folder.path / "plan.json", (when, when))
+    (ended.path / PAGE).touch()
+    assert interrupted(tmp_path) == newest
+    assert interrupted(tmp_path, "a") == old
+    assert PAGE == write.PAGE

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from setvae_cli.cli.deciding_table import plain, table
-from setvae_cli.runs.folder import RunFolder
+from setvae_cli.runs.checkpoint import read
+from setvae_cli.runs.folder import RunFolder, newest_first
 from setvae_cli.settings.command import FinetuneSettings
+from setvae_cli.sources.records import Labels
 from setvae_cli.store.reader import Store
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.decided import decided
 from setvae_cli.training.compare.folder import ComparisonFolder
 from setvae_cli.training.compare.run import JobStarted, run
-from tests.tiny import cohort, write
+from tests.tiny import cohort, outcomes, write
 from tests.trained import model_for, write_trained
 
 pytestmark = pytest.mark.slow
@@ -93,3 +97,22 @@ def test_every_method_stands_in_the_table_of_every_share(
     networks = {"probe", "embedding_trees", "finetuned", "ensemble", "scratch"}
     assert names == networks | {"summary_trees", "blend"}
     assert all(len(line) <= 80 for line in table(found))
+
+
+def test_every_seed_of_the_table_learns_the_one_label_also_beside_a_run_of_several(
+    tmp_path: Path,
+) -> None:
+    labels = outcomes({f"s{i}": int(i % 5 == 0) for i in range(60)}).table
+    table = labels.append_column("stay", pa.array([i % 2 for i in range(60)], pa.int32()))
+    source = cohort(60, outcomes=Labels(table, "outcomes.csv"))
+    store = Store.open(write(source, tmp_path / "store").path)
+    loaded = model_for(store, tasks=False, objective="elbo", max_steps=2, max_epochs=1)
+    trained = write_trained(tmp_path / "trained", loaded, str(store.path))
+    begun = {"folds": None, "with_trees": False, "label_fraction": (1.0,)}
+    several = comparison(store, trained, tmp_path / "several", **begun)
+    several = replace(several, main=trained.best_or_last())
+    run(several, lambda record: None)
+    runs = [read(one.best_or_last()) for one in newest_first(several.folder.runs)]
+    assert [content.header.tasks for content in runs] == [("death",)] * 4
+    notes = decided(several).notes
+    assert "networks of the table learnt death alone; the fine-tuned run itself" in notes[-1]

@@ -11,6 +11,7 @@ from setvae_cli.numbers import count
 from setvae_cli.reports import html
 from setvae_cli.reports.latents.picture import Picture
 
+SPACED = "ul+p{margin-top:12px}"
 EXPLAINED = {
     "summary_trees": "gradient-boosted trees on plain summaries of each variable: mean, least, "
     "largest, spread, count, first, last, mean of the later half; no network",
@@ -25,7 +26,8 @@ EXPLAINED = {
 
 def as_page(shares: Shares, picture: Picture | None) -> str:
     """The page, one file that needs nothing else."""
-    return html.page(f"What predicts {shares.label}", _lead(shares), _sections(shares, picture))
+    title, sections = f"What predicts {shares.label}", _sections(shares, picture)
+    return html.page(title, _lead(shares), sections, style=SPACED)
 
 
 def _sections(shares: Shares, picture: Picture | None) -> Iterator[str]:
@@ -50,37 +52,36 @@ def _lead(shares: Shares) -> str:
 
 
 def _table(decision: Decision, shares: Shares) -> str:
-    over = f"over {TITLES[decision.reference]}"
-    head = ("method", "AUROC", "AUPRC", f"AUROC {over}", f"AUPRC {over}")
-    return html.table(head, [_row(row, shares) for row in decision.rows])
+    head = ("method", "AUROC", "AUPRC", "AUROC difference", "AUPRC difference")
+    rows = [_row(row, decision, shares) for row in decision.rows]
+    return html.table(head, rows, labels=True)
 
 
-def _row(row: Row, shares: Shares) -> list[str]:
-    name, *values = html.cells(
-        [
-            _title(row.name, shares),
-            _value(row.auroc, row.auroc_spread),
-            _value(row.auprc, row.auprc_spread),
-            _gain(row.auroc_gain),
-            _gain(row.auprc_gain),
-        ]
-    )
-    return [name + (" " + html.state("best", "clear") if row.wins else ""), *values]
+def _row(row: Row, decision: Decision, shares: Shares) -> list[str]:
+    (name,) = html.cells([_title(row.name, shares)])
+    marks = [html.state("best", "clear")] if row.wins else []
+    if row.name == decision.reference:
+        marks.append(html.state("reference", "unknown"))
+    return [
+        " ".join([name, *marks]),
+        _value(row.auroc, row.auroc_spread),
+        _value(row.auprc, row.auprc_spread),
+        _gain(row.auroc_gain),
+        _gain(row.auprc_gain),
+    ]
 
 
 def _by_share(shares: Shares) -> str:
     rows = [
-        html.cells(
-            [
-                f"{_share(one)}, {count(one.labelled)} subjects",
-                *(_value(r.auroc, r.auroc_spread) if r else "" for r in _pair(one)),
-                _gain(tuned.auroc_gain if (tuned := one.row("finetuned")) else None),
-            ]
-        )
+        [
+            *html.cells([f"{_share(one)}, {count(one.labelled)} subjects"]),
+            *(_value(r.auroc, r.auroc_spread) if r else "" for r in _pair(one)),
+            _gain(tuned.auroc_gain if (tuned := one.row("finetuned")) else None),
+        ]
         for one in shares.decisions
     ]
-    head = ("labels", "fine-tuned, AUROC", "from scratch, AUROC", "difference")
-    return html.table(head, rows)
+    head = ("labels", "fine-tuned AUROC", "from scratch", "difference")
+    return html.table(head, rows, labels=True)
 
 
 def _pair(decision: Decision) -> tuple[Row | None, Row | None]:
@@ -88,7 +89,7 @@ def _pair(decision: Decision) -> tuple[Row | None, Row | None]:
 
 
 def _title(name: str, shares: Shares) -> str:
-    return f"ensemble of {shares.seeds}" if name == "ensemble" else TITLES[name]
+    return f"ensemble of\u00a0{shares.seeds}" if name == "ensemble" else TITLES[name]
 
 
 def _share(decision: Decision) -> str:
@@ -99,29 +100,28 @@ def _value(found: Interval, spread: float) -> str:
     """The mean, its spread over folds, and its interval over subjects."""
     if not math.isfinite(found.value):
         return "n/a"
-    parts = [f"{found.value:.3f}"]
-    if math.isfinite(spread):
-        parts.append(f"± {spread:.3f}")
-    if math.isfinite(found.low):
-        parts.append(f"[{found.low:.3f}, {found.high:.3f}]")
-    return " ".join(parts)
+    told = f"{found.value:.3f}" + (f" ± {spread:.3f}" if math.isfinite(spread) else "")
+    known = math.isfinite(found.low)
+    return html.measured(told, f"[{found.low:.3f}, {found.high:.3f}]" if known else "")
 
 
 def _gain(found: Interval | None) -> str:
     if found is None or not math.isfinite(found.value):
         return ""
-    told = f"{found.value:+.3f}"
-    return told if not math.isfinite(found.low) else f"{told} [{found.low:+.3f}, {found.high:+.3f}]"
+    known = math.isfinite(found.low)
+    between = f"[{found.low:+.3f}, {found.high:+.3f}]" if known else ""
+    return html.measured(f"{found.value:+.3f}", between)
 
 
 def _guide(shares: Shares) -> Iterator[str]:
     if shares.folds:
         yield html.paragraph("± is the standard deviation over folds and repeats.", "small")
+    inside = ", inside the folds and alike in every repeat" if shares.folds else ""
     yield html.paragraph(
-        "Brackets are 95 % bootstrap intervals over subjects, drawn inside the folds, and equal in "
-        "every repeat and for every method. A method is marked best only where its difference "
-        "from the reference excludes 0. Everything was chosen on validation rows; a test row is "
-        "read once.",
+        "Brackets are 95 % bootstrap intervals over subjects, drawn alike for every method"
+        f"{inside}. Differences are from the reference, on the same subjects; a method is marked "
+        "best only where its difference excludes 0. Everything was chosen on validation rows; a "
+        "test row is read once.",
         "small",
     )
     if shares.seeds > 1:

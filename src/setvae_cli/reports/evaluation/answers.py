@@ -20,6 +20,11 @@ from setvae_cli.reports.evaluation.readings import interval_of, value_of
 
 _FEW = f"under {LEAST} subjects of a class are too few to judge"
 
+_STRONGER = {
+    "train": "train longer, raise --pred-weight, or give more subjects",
+    "finetune": "fine-tune longer, raise --lr or --encoder-lr-ratio, or give more subjects",
+}
+
 State = Literal["found", "clear", "unknown"]
 
 
@@ -44,10 +49,10 @@ class Answer:
 
 def answers(task: TaskFindings, findings: Findings) -> tuple[Answer, ...]:
     """The answers for one task."""
-    return (_good(task), _calibrated(task), _for_whom(task, findings))
+    return (_good(task, findings.source.command), _calibrated(task), _for_whom(task, findings))
 
 
-def _good(task: TaskFindings) -> Answer:
+def _good(task: TaskFindings, command: str) -> Answer:
     question = "Is it good?"
     auroc, auprc = found(task.scores, "auroc"), found(task.scores, "auprc")
     if auroc.value is None:
@@ -60,7 +65,7 @@ def _good(task: TaskFindings) -> Answer:
         return Answer(question, "not known", "unknown", f"{words}; {_FEW}")
     guesses = auroc.low is not None and auroc.low <= 0.5
     if guesses:
-        mend = "train longer, raise --pred-weight, or give more subjects"
+        mend = _STRONGER.get(command, _STRONGER["train"])
         words += "; its interval holds 0.5, what guessing has"
         return Answer(question, "not shown", "found", words, mend)
     return Answer(question, of_auc(auroc.value), "clear", words)
@@ -118,7 +123,8 @@ def _for_whom(task: TaskFindings, findings: Findings) -> Answer:
         mend += "read risks as ranks"
         return Answer(question, "some groups", "found", "; ".join(worse), mend)
     if not compared:
-        return Answer(question, "not known", "unknown", f"groups of {names} are too small")
+        words = f"no group of {names} has {LEAST} subjects of every class"
+        return Answer(question, "not known", "unknown", words)
     words = f"beyond chance, none of {len(compared)} groups ({names}) is ranked worse than all "
     return Answer(question, "none seen", "clear", f"{words}others or off in its risks")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +10,9 @@ from setvae_cli.evaluation.curves import BARS, Reliability
 from setvae_cli.evaluation.findings import Findings, TaskFindings
 from setvae_cli.evaluation.scores import found
 from setvae_cli.numbers import count
-from setvae_cli.reports.evaluation.draw_curves import (
-    GUESS,
-    SIZE,
-    drawn,
-    keys,
-    no_curves,
-    pens_of,
-    titled,
-)
-from setvae_cli.reports.evaluation.readings import describe, interval_of, value_of
-from setvae_cli.reports.figures import Pen
-from setvae_cli.reports.latents.picture import Paint, Picture, render
+from setvae_cli.reports.evaluation.panels import GUESS, Pens, by_task, drawn
+from setvae_cli.reports.evaluation.readings import interval_of, value_of
+from setvae_cli.reports.latents.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +23,15 @@ _LEAST_RANGE = 0.2  # of both axes, so that noise does not look like a trend
 
 def draw_reliability(findings: Findings) -> Picture:
     """The reliability diagram of each task, beside a histogram of its predictions."""
-    pens = pens_of(findings)
-    paints = [paint for task in findings.tasks for paint in _panels(task, pens)]
-    title, foot = "Reliability", f"{describe(findings)} · bars: 95 % (Wilson)"
-    legend = keys(findings, "calibrated")
-    wide, narrow = (render(paints, columns, title, foot, legend, SIZE) for columns in (2, 1))
-    told = ", ".join(_told(task) for task in findings.tasks)
-    return Picture(NAME, title, f"Predicted and observed shares. {told}.", wide, narrow)
+    return by_task(
+        findings,
+        {"Reliability": _diagram, "Predictions": _histogram},
+        name=NAME,
+        title="Reliability",
+        beside="calibrated",
+        told=_told,
+        foot="bars: 95 % (Wilson)",
+    )
 
 
 def _told(task: TaskFindings) -> str:
@@ -47,13 +39,7 @@ def _told(task: TaskFindings) -> str:
     return f"{task.task}: calibration slope {value_of(slope)}, ECE {value_of(error)}"
 
 
-def _panels(task: TaskFindings, pens: Mapping[str, Pen]) -> list[Paint]:
-    if not task.curves:
-        return [no_curves(task, "Reliability"), no_curves(task, "Predictions")]
-    return [lambda axes: _diagram(axes, task, pens), lambda axes: _histogram(axes, task, pens)]
-
-
-def _diagram(axes: Axes, task: TaskFindings, pens: Mapping[str, Pen]) -> None:
+def _diagram(axes: Axes, task: TaskFindings, pens: Pens) -> None:
     limit = _limit([curve.reliability for curve in task.curves])
     axes.plot([0, 1], [0, 1], color=GUESS.colour, linestyle=GUESS.dash, linewidth=1.2)
     for curve, pen in drawn(task, pens):
@@ -73,7 +59,6 @@ def _diagram(axes: Axes, task: TaskFindings, pens: Mapping[str, Pen]) -> None:
     axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=9.5)
     axes.set_xlim(-0.02 * limit, limit)
     axes.set_ylim(-0.02 * limit, limit)
-    axes.set_title(titled(task, "Reliability"), parse_math=False)
     axes.set_xlabel(f"predicted probability, {_sizes(task)}")
     axes.set_ylabel("observed share")
 
@@ -91,7 +76,7 @@ def _limit(shown: list[Reliability]) -> float:
     return float(min(1.02, max(_LEAST_RANGE, 1.05 * most)))
 
 
-def _histogram(axes: Axes, task: TaskFindings, pens: Mapping[str, Pen]) -> None:
+def _histogram(axes: Axes, task: TaskFindings, pens: Pens) -> None:
     edges = np.linspace(0, 1, BARS + 1)
     alone = len(task.curves) == 1
     for curve, pen in drawn(task, pens):
@@ -106,6 +91,5 @@ def _histogram(axes: Axes, task: TaskFindings, pens: Mapping[str, Pen]) -> None:
     axes.yaxis.set_minor_formatter(lambda value, _: "")
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0.7)
-    axes.set_title(titled(task, "Predictions"), parse_math=False)
     axes.set_xlabel("predicted probability")
     axes.set_ylabel("subjects, logarithmic")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from setvae_cli.evaluation.by_class import OneClass
 from setvae_cli.evaluation.curves import Curve
 from setvae_cli.evaluation.findings import Findings, TaskFindings
 from setvae_cli.evaluation.subgroups import ByAttribute, Subgroup
@@ -19,6 +20,7 @@ from setvae_cli.reports.evaluation.readings import (
     counted,
     describe,
     interval_of,
+    matched,
     reading,
     value_of,
 )
@@ -33,6 +35,8 @@ GROUP_HEAD = (
     "observed / expected",
     "AUROC, less that of all others",
 )
+_OF_BINARY = ("positive", "observed / expected")
+CLASS_HEAD = ("class", "subjects", "observed", "predicted", "AUROC against all others")
 _NO_IDS = (
     "This page holds no id. Curves are drawn through at most 400 of their points."
     " predictions.parquet beside it holds a line a subject and is data of patients."
@@ -69,6 +73,10 @@ def _sections(findings: Findings, pictures: Sequence[Picture]) -> Iterator[str]:
 def _found(findings: Findings) -> Iterator[str]:
     for note in findings.notes:
         yield html.paragraph(f"Note: {note}.")
+    if findings.source.data != findings.source.trained_on:
+        yield html.paragraph("Note: these are not the data that the model was trained on.")
+    if findings.unmatched:
+        yield html.paragraph(f"Note: the model knows {matched(findings)}.")
     for task in findings.tasks:
         yield from _headed(task, findings)
         yield html.paragraph(f"{task.task}: {counted(task)}.", "small")
@@ -95,6 +103,16 @@ def _figures(findings: Findings) -> Iterator[str]:
             for one in task.scores
         ]
         yield html.table(("figure", "value, 95 % interval", "beside it"), rows)
+        if task.each:
+            shown = [_class(one, task) for one in task.each]
+            yield html.heading(f"Classes of {task.task}")
+            yield html.table(CLASS_HEAD, shown, stack=False)
+
+
+def _class(one: OneClass, task: TaskFindings) -> list[str]:
+    observed, predicted = percent(one.subjects / task.subjects), percent(one.expected)
+    auroc = f"{value_of(one.auroc)} {interval_of(one.auroc)}" if one.auroc else "n/a"
+    return html.cells([one.name, count(one.subjects), observed, predicted, auroc])
 
 
 def _points(findings: Findings) -> Iterator[str]:
@@ -134,20 +152,23 @@ def _groups(findings: Findings) -> Iterator[str]:
             yield html.heading(f"{table.name}, {task.task}" if several else table.name)
             if table.cut:
                 yield html.paragraph(f"{table.name} is {table.cut}.", "small")
-            yield html.table(GROUP_HEAD, [_group(one) for one in table.groups], stack=False)
+            head = [name for name in GROUP_HEAD if table.binary or name not in _OF_BINARY]
+            yield html.table(head, [_group(one, table) for one in table.groups], stack=False)
             if table.suppressed:
                 yield html.paragraph(said_of_hidden(table), "small")
 
 
 def said_of_hidden(table: ByAttribute) -> str:
     """Why counts of a table are not exact."""
+    if not table.binary:
+        return "Figures of groups with under 10 subjects, of a class too, are not shown."
     told = "Counts under 10 and their figures are not shown (<10)"
     coarse = any(not one.shown.exact and one.shown.figures for one in table.groups)
     more = "; counts with a + are rounded down, so that none can be worked out" if coarse else ""
     return f"{told}{more}."
 
 
-def _group(one: Subgroup) -> list[str]:
+def _group(one: Subgroup, table: ByAttribute) -> list[str]:
     shown = [one.auroc, one.auprc, one.observed_to_expected, one.gap]
     texts = ["" if each is None else f"{value_of(each)} {interval_of(each)}" for each in shown]
     if not one.shown.figures:
@@ -157,7 +178,8 @@ def _group(one: Subgroup) -> list[str]:
         row[-1] += " " + html.state("worse", "found")
     if one.off:
         row[-2] += " " + html.state("off", "found")
-    return row
+    cells = zip(GROUP_HEAD, row, strict=True)
+    return [cell for name, cell in cells if table.binary or name not in _OF_BINARY]
 
 
 def _curves(findings: Findings) -> Iterator[tuple[TaskFindings, Curve]]:

@@ -32,6 +32,7 @@ def _task(task: TaskFindings, findings: Findings) -> dict[str, Any]:
         "task": task.task,
         "subjects": task.subjects,
         "class_counts": list(task.counts),
+        "class_names": list(task.names) or None,
         "prevalence": task.prevalence,
         "mean_probability": list(task.expected),
         "threshold": None if threshold is None else threshold.probability,
@@ -42,6 +43,15 @@ def _task(task: TaskFindings, findings: Findings) -> dict[str, Any]:
         ],
         "ece_by_chance": task.ece_by_chance,
         "answers": [asdict(answer) for answer in answers(task, findings)],
+        "each_class": [
+            {
+                "class": one.name,
+                "subjects": one.subjects,
+                "mean_probability": one.expected,
+                "auroc": _figure(one.auroc),
+            }
+            for one in task.each
+        ],
         "groups": [_table(table) for table in task.by],
         "reliability": [
             {
@@ -61,15 +71,15 @@ def _table(table: ByAttribute) -> dict[str, Any]:
     return {
         "attribute": table.name,
         "cut": table.cut or None,
-        "groups": [_group(one) for one in table.groups],
+        "groups": [_group(one, table) for one in table.groups],
     }
 
 
-def _group(one: Subgroup) -> dict[str, Any]:
+def _group(one: Subgroup, table: ByAttribute) -> dict[str, Any]:
     return {
         "group": one.name,
         "subjects": one.shown.subjects,
-        "positives": one.shown.positives,
+        "positives": one.shown.positives if table.binary else None,
         "auroc": _figure(one.auroc),
         "auprc": _figure(one.auprc),
         "observed_to_expected": _figure(one.observed_to_expected),

@@ -45,7 +45,7 @@ GUIDE = (
     "A group is called worse where its AUROC less that of all others is below 0, and off where its"
     " observed to expected is not that of all subjects, by intervals that allow for all groups of"
     " the table.",
-    "Counts under ten are not shown, nor counts that would give them away.",
+    "Of groups, counts under ten are not shown, nor counts that would give them away.",
 )
 
 
@@ -85,8 +85,16 @@ def counted(task: TaskFindings) -> str:
     """How many subjects have which label."""
     if task.prevalence is None:
         return f"{count(task.subjects)} labelled, {len(task.counts)} classes"
-    positive = f"{count(task.counts[1])} positive ({percent(task.prevalence)})"
+    name = f"{task.names[1]}, " if task.names else ""
+    positive = f"{count(task.counts[1])} positive ({name}{percent(task.prevalence)})"
     return f"{count(task.subjects)} labelled, {positive}"
+
+
+def matched(findings: Findings) -> str:
+    """How much of other data the model knows; empty where it is all."""
+    if not findings.unmatched:
+        return ""
+    return f"{percent(1 - findings.unmatched)} of the events, by the names of their codes"
 
 
 def _guessing(task: TaskFindings) -> str:

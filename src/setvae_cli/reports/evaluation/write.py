@@ -52,12 +52,13 @@ def write(
     drawn = [picture.name for picture in pictures]
     if draw_groups.NAME not in drawn:
         (folder / f"{draw_groups.NAME}.png").unlink(missing_ok=True)
-    write_predictions(folder / TABLE, predictions, findings.source)
+    names = {task.task: task.names for task in findings.tasks if task.names}
+    write_predictions(folder / TABLE, predictions, findings.source, names)
     plain = json.dumps(as_plain(findings), indent=2, allow_nan=False)
     atomic_write(folder / METRICS, plain + "\n")
     atomic_write(folder / PAGE, page)
-    names = (*(f"{name}.png" for name in drawn), TABLE, METRICS, PAGE)
-    return tuple(folder / name for name in names)
+    files = (*(f"{name}.png" for name in drawn), TABLE, METRICS, PAGE)
+    return tuple(folder / name for name in files)
 
 
 def _pictures(findings: Findings) -> Iterator[Picture]:

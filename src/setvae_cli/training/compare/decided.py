@@ -15,7 +15,7 @@ from setvae_cli.evaluation.paired import Design, Figures, averaged, figures
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.folder import Predicted
 from setvae_cli.training.compare.jobs import Job, Kind, Place
-from setvae_cli.training.compare.material import Material
+from setvae_cli.training.compare.material import Material, learns_several
 
 Logits = NDArray[np.float64]
 BASELINES: tuple[Kind, ...] = ("probe", "embedding_trees", "summary_trees")
@@ -155,6 +155,11 @@ def _notes(comparison: Comparison) -> list[str]:
     others = [task for task in comparison.store.tasks if task != comparison.label]
     if others and not comparison.settings.tuning.label:
         found.append(f"compared on the first label, {comparison.label}; choose with --label")
+    if comparison.main is not None and learns_several(comparison):
+        found.append(
+            f"networks of the table learnt {comparison.label} alone; the fine-tuned run itself "
+            "learnt all of its labels"
+        )
     return found
 
 

@@ -2,16 +2,19 @@
 
 outputs/<name>/comparison_<n>/            of folds; of one run: <run>/comparison/
     plan.json                             settings, digests of the data and of the checkpoint
+    times.jsonl                           how long each job took, which time left is judged by
     predictions/<job>.parquet             a finished method: row, split, logits
     embeddings/<job>.npz                  a finished pass of the pre-trained network
     runs/<job>/version_0/                 an ordinary run, which an interrupted job goes on with
     comparison.json  comparison.html  label_efficiency.png
 
-A file stands there whole or not at all, so that a job is done when its file is there.
+A file stands there whole or not at all, so that a job is done when its file is there, and a
+numbered folder comes with its plan. The page is written last.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -26,12 +29,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from setvae_cli.errors import DataError, InputError
-from setvae_cli.files import atomic_path, atomic_write, folder_mode, make_folder
+from setvae_cli.files import (
+    atomic_path,
+    atomic_write,
+    fsync,
+    make_folder,
+    remove,
+    sweep_orphans,
+    temporary_name,
+)
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.training.compare.jobs import Job
 
-PLAN = "plan.json"
+PLAN, PAGE = "plan.json", "comparison.html"
 HARMLESS = ("num_workers", "group_readable", "requeue", "keep")  # the same predictions follow
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 _NUMBERED = re.compile(r"comparison_(\d+)")
 _MEND = "remove it, and it is computed again"
 
@@ -62,17 +74,23 @@ class ComparisonFolder:
     path: Path
 
     @classmethod
-    def create(cls, parent: Path) -> ComparisonFolder:
-        """Make the next free numbered folder, which no other process can get too."""
-        number = 1 + max((n for n, _ in _numbered(make_folder(parent))), default=-1)
-        while True:
-            path = parent / f"comparison_{number}"
-            try:
-                path.mkdir(mode=folder_mode())
-            except FileExistsError:
-                number += 1
-            else:
-                return cls(path)
+    def create(cls, parent: Path, plan: Mapping[str, Any]) -> ComparisonFolder:
+        """Make the next free numbered folder, which no other process can get too.
+
+        It comes with its plan, or not at all. An empty one, which can be of no comparison, is free.
+
+        Args:
+            parent: Where.
+            plan: What is compared.
+        """
+        sweep_orphans(make_folder(parent))
+        begun = [number for number, path in _numbered(parent) if cls(path).begun]
+        made = cls(make_folder(parent / temporary_name()))
+        try:
+            made.pin(plan)
+            return cls(_settled(made.path, parent, 1 + max(begun, default=-1)))
+        finally:
+            remove(made.path)
 
     @classmethod
     def latest(cls, parent: Path) -> ComparisonFolder | None:
@@ -84,6 +102,21 @@ class ComparisonFolder:
     def begun(self) -> bool:
         """Whether it was written down what is compared."""
         return (self.path / PLAN).is_file()
+
+    @property
+    def started(self) -> int:
+        """When it was begun, nanoseconds: its plan is written once, its folder changes later."""
+        return (self.path / PLAN).stat().st_mtime_ns
+
+    @property
+    def finished(self) -> bool:
+        """Whether all was done and shown."""
+        return (self.path / PAGE).is_file()
+
+    @property
+    def times(self) -> Path:
+        """How long each job took."""
+        return self.path / "times.jsonl"
 
     @property
     def lock(self) -> RunFolder:
@@ -196,6 +229,29 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     flat = [{**plan, **plan["settings"]} for plan in written]
     names = sorted((set(flat[0]) | set(flat[1])) - {"settings", *HARMLESS})
     return [name for name in names if flat[0].get(name) != flat[1].get(name)]
+
+
+def interrupted(output_dir: Path, name: str = "*") -> ComparisonFolder | None:
+    """The comparison below a folder, of this name, that began last and did not end; else None."""
+    parents = [path for path in output_dir.glob(name) if path.is_dir()]
+    every = [ComparisonFolder(path) for parent in parents for _, path in _numbered(parent)]
+    left = [folder for folder in every if folder.begun and not folder.finished]
+    return max(left, key=lambda folder: folder.started, default=None)
+
+
+def _settled(made: Path, parent: Path, number: int) -> Path:
+    """Give a folder the first number from one on that is free."""
+    while True:
+        path = parent / f"comparison_{number}"
+        try:
+            made.rename(path)  # also over an empty folder, and over no other
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            number += 1
+        else:
+            fsync(parent)
+            return path
 
 
 def _numbered(parent: Path) -> list[tuple[int, Path]]:

@@ -23,7 +23,7 @@ TOLD: dict[Kind, str] = {
     "embedded": "embeddings",
     "probe": "linear probe",
     "embedding_trees": "trees on embeddings",
-    "summary_trees": "trees on summary features",
+    "summary_trees": "trees on summaries",
     "finetuned": "fine-tuning",
     "scratch": "from scratch",
 }

@@ -101,5 +101,10 @@ class Material:
         return rows.predicted(predictor(features[rows.judged]))
 
 
+def learns_several(comparison: Comparison) -> bool:
+    """Whether fine-tuning learns labels beside the one that is compared."""
+    return len(comparison.settings.tuning.label or comparison.store.tasks) > 1
+
+
 def _those(rows: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int64]:
     return rows[known[rows]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from setvae_cli.store.vocabulary import Vocabulary
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.folder import Predicted
 from setvae_cli.training.compare.jobs import Job, Place
-from setvae_cli.training.compare.material import Material, Rows
+from setvae_cli.training.compare.material import Material, Rows, learns_several
+from setvae_cli.training.compare.times import Left, Times
 from setvae_cli.training.fit import fit
 from setvae_cli.training.machine import resolve
 from setvae_cli.training.part import Part
@@ -47,11 +49,22 @@ class JobStarted:
         job: Which.
         number: Its number, from 1.
         jobs: How many there are.
+        left: What is left of the comparison; None where that is not known.
     """
 
     job: Job
     number: int
     jobs: int
+    left: Left | None = None
+
+
+def check_rows(comparison: Comparison) -> None:
+    """Make sure that there is something to compare on.
+
+    Raises:
+        InputError: There cannot be these folds.
+    """
+    Material(comparison).rows(comparison.extent.places[0])
 
 
 def run(comparison: Comparison, sink: Sink) -> None:
@@ -66,16 +79,19 @@ def run(comparison: Comparison, sink: Sink) -> None:
         Terminated: A signal asked to stop; a run in training was saved.
     """
     jobs = comparison.extent.jobs()
-    Material(comparison).rows(jobs[0].place)  # refuses folds that there cannot be
+    check_rows(comparison)
     make_folder(comparison.folder.path)
     with locked(comparison.folder.lock):
         comparison.folder.pin(comparison.plan())
-        worker = _Worker(comparison, sink)
-        for number, job in enumerate(jobs, start=1):
-            if not comparison.folder.done(job):
-                sink(JobStarted(job, number, len(jobs)))
-                worker.do(job)
-                gc.collect()  # a trainer is a cycle that holds its data: a GB after fifty of them
+        worker, times = _Worker(comparison, sink), Times(comparison.folder.times)
+        waiting = [job for job in jobs if not comparison.folder.done(job)]
+        for place, job in enumerate(waiting):
+            left = times.left(waiting[place:])
+            sink(JobStarted(job, jobs.index(job) + 1, len(jobs), left))
+            begun = time.monotonic()
+            if worker.do(job):
+                times.add(job, time.monotonic() - begun)
+            gc.collect()  # a trainer is a cycle that holds its data: a GB after fifty of them
 
 
 class _Worker:
@@ -85,9 +101,15 @@ class _Worker:
         self._comparison, self._sink = comparison, sink
         self._material = Material(comparison)
         self._store, self._folder = comparison.store, comparison.folder
+        self._whole = True
 
-    def do(self, job: Job) -> None:
-        """Do a job and keep what comes of it."""
+    def do(self, job: Job) -> bool:
+        """Do a job and keep what comes of it.
+
+        Returns:
+            Whether all of it was computed now, so that it tells how long such a job takes.
+        """
+        self._whole = True
         match job.kind:
             case "pretrained":
                 best = self._trained(job, self._comparison.pretraining(job))
@@ -101,6 +123,7 @@ class _Worker:
             case _:
                 with self._threads():
                     self._folder.write(job, self._baseline(job))
+        return self._whole
 
     def _threads(self) -> AbstractContextManager[object]:
         """As many threads as the network has: more would wait for one another on few cores."""
@@ -129,10 +152,19 @@ class _Worker:
             settings = comparison.scratch(job)
         else:
             settings = comparison.tuned(job, self._pretrained(job.place))
-        is_main = comparison.main is not None and job.kind == "finetuned" and job.seed == 0
-        of_main = is_main and job.place.share == max(comparison.extent.shares)
-        best = comparison.main if of_main else None
+        if (best := self._of_main(job)) is not None:
+            self._whole = False
         return self._said(best or self._trained(job, settings), settings, job.place)
+
+    def _of_main(self, job: Job) -> Path | None:
+        """The fine-tuned run itself, where the job would train it once more; else None.
+
+        One that learnt several labels is another network than those that it would stand beside.
+        """
+        comparison = self._comparison
+        is_first = job.kind == "finetuned" and job.seed == 0
+        same = is_first and job.place.share == max(comparison.extent.shares)
+        return comparison.main if same and not learns_several(comparison) else None
 
     def _said(self, checkpoint: Path, settings: TrainSettings, place: Place) -> Predicted:
         content = read(checkpoint)
@@ -174,6 +206,7 @@ class _Worker:
         if begun is not None and begun.all_checkpoints():
             encoder = self._comparison.settings.tuning.encoder
             resumption = prepare(begun.path, {} if encoder is None else {"encoder": encoder})
+            self._whole = False
         used = settings if resumption is None else resumption.settings
         fit(used, self._store, self._sink, resumption)
         return self._run_of(job).best_or_last()
