@@ -242,13 +242,6 @@ def test_a_loss_that_falls_is_not_talked_about():
     assert diagnose(Facts(**{**FACTS.__dict__, "losses": ()})) is None
 
 
-def test_an_encoder_that_has_learnt_nothing_learns_as_fast_as_the_head():
-    assert TuningSettings(encoder="m:E").encoder_lr_ratio == 1.0
-    assert TuningSettings(encoder="m:E", encoder_lr_ratio=0.5).encoder_lr_ratio == 0.5
-    weights = {"encoder": "m:E", "encoder_checkpoint": "weights"}
-    assert TuningSettings(**weights).encoder_lr_ratio == TuningSettings().encoder_lr_ratio == 0.1
-
-
 def test_guessing_is_the_least_loss_of_a_constant_prediction():
     counts, weights, smoothing = [30, 10], (0.5, 2.0), 0.1
     share = np.linspace(0.001, 0.999, 9999)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,10 +58,7 @@ class TuningSettings(Settings):
         "relu", description="Activation between the head's layers."
     )
     encoder_lr_ratio: float = Field(
-        0.1,
-        gt=0,
-        description="Learning rate of the encoder relative to the head's; for --encoder without "
-        "weights the default is 1, as it has learnt nothing yet.",
+        0.1, gt=0, description="Learning rate of the encoder relative to the head's."
     )
     freeze: str = Field(
         "none",
@@ -95,13 +91,6 @@ class TuningSettings(Settings):
     encoder_checkpoint: Path | None = Field(
         None, description="Weights of --encoder: a file of tensors, in which no code runs."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _untrained_learns_as_fast(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or not given.get("encoder"):
-            return given
-        return given if given.get("encoder_checkpoint") else {"encoder_lr_ratio": 1.0, **given}
 
     @field_validator("n_classes", mode="before")
     @classmethod
