@@ -122,6 +122,7 @@ def test_numbers_of_a_mapped_label_stay_class_numbers_without_names(tmp_path: Pa
         (["0", "1", "3+"], None, "is text.*name the columns of labels with --map label:NAME"),
         (["0.5", "1", "0"], {"kids": "kids"}, "not a class number"),
         ([f"note {i}" for i in range(300)], {"kids": "kids"}, "more than 256 texts"),
+        ([f"{i}" * 2 + "x" for i in range(40)], {"kids": "kids"}, "40 texts for 40 subjects"),
     ],
 )
 def test_texts_that_nobody_mapped_and_texts_that_are_no_classes_are_refused(

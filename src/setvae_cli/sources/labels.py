@@ -20,6 +20,7 @@ from setvae_cli.sources.tabular import check_no_prediction_time, nearest, read_t
 
 IDS = ("subject_id", "RecordID", "ts_id", "patient_id", "stay_id", "icustay_id", "id")
 TASK = "in_hospital_mortality"
+FEW_TEXTS = 10  # classes that also a small cohort can have
 _CHALLENGE = "In-hospital_death"  # -1 where unknown
 
 
@@ -63,7 +64,7 @@ def check_labels(
         class_names: Names of each task's classes; empty where numbers were given.
 
     Raises:
-        InputError: Some subject has two rows.
+        InputError: Some subject has two rows, or a label's texts are no classes.
     """
     named = pc.and_(pc.is_valid(table["subject_id"]), pc.not_equal(table["subject_id"], ""))
     table = table.filter(named)
@@ -74,9 +75,21 @@ def check_labels(
             where=where,
             mend="keep one row for each",
         )
-    return Labels(
-        table, where, {task: names for task, names in (class_names or {}).items() if names}
-    )
+    named_classes = {task: names for task, names in (class_names or {}).items() if names}
+    for task, names in named_classes.items():
+        _check_repeat(task, len(names), table.num_rows - table[task].null_count, where)
+    return Labels(table, where, named_classes)
+
+
+def _check_repeat(task: str, texts: int, subjects: int, where: str) -> None:
+    """Refuse texts that few subjects share: ids or notes, which names of classes would show."""
+    if texts > FEW_TEXTS and 2 * texts > subjects:
+        raise InputError(
+            f"the label {task} has {texts} texts for {subjects:,} subjects, expected names of "
+            "classes",
+            where=where,
+            mend="map a column whose texts repeat",
+        )
 
 
 def as_subject_ids(table: pa.Table, name: str, path: Path) -> pa.StringArray:
