@@ -38,3 +38,9 @@ def test_columns_stand_apart_where_an_interval_reaches_1() -> None:
     assert line == (
         "trees on summaries   0.900 [.40, 1.0] 0.900 [.40, 1.0] -1.000 [-1.00, -1.00] *"
     )
+
+
+def test_folds_are_counted_where_there_are_any() -> None:
+    counted = [line for line in table(shares((0.05, 1.0))) if line.endswith(" 4/5")]
+    assert [line.split(" %")[0] for line in counted] == ["5", "100"]
+    assert not any("/" in line for line in table(shares((0.05, 1.0), folds=None)))

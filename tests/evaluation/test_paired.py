@@ -95,6 +95,17 @@ def test_the_cheapest_method_that_nothing_beats_is_advised() -> None:
     assert marked == []
 
 
+def test_a_fold_without_both_classes_is_none_to_be_ahead_in() -> None:
+    labels = np.array([0, 1, 0, 1, 0, 0])
+    tested = Design(np.array([0, 0, 1, 1, 2, 2]), np.arange(6), labels, 2)
+    right, half = np.array([0, 1, 0, 1, 0, 1.0]), np.array([0, 1, 1, 0, 0, 1.0])
+    said = {"scratch": half, "finetuned": right}
+    rows = decide(
+        [Method(name, figures(tested, s[:, None], resamples=0)) for name, s in said.items()]
+    ).rows
+    assert {row.name: row.ahead for row in rows} == {"finetuned": (1, 2), "scratch": (0, 2)}
+
+
 @pytest.mark.slow
 def test_intervals_of_a_difference_cover_the_truth_as_often_as_they_say() -> None:
     generator = np.random.default_rng(5)

@@ -40,7 +40,8 @@ def _row(name: str, share: float, spread: float) -> Row:
     value = 0.7 + 0.1 * share + gain
     gains = None if name == "scratch" else _around(gain, 0.011)
     auroc, auprc = _around(value, 0.02), _around(value - 0.3, 0.04)
-    return Row(name, auroc, auprc, spread, 2 * spread, gains, gains, name == "blend")
+    ahead = (4, 5) if spread == spread else (1, 1)
+    return Row(name, auroc, auprc, spread, 2 * spread, gains, gains, name == "blend", ahead)
 
 
 def _around(value: float, width: float) -> Interval:

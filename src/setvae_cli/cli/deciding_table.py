@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from setvae_cli.evaluation.paired import Interval
 
 WIDTH = 80
-NAME, VALUE = 21, 17
+NAME, VALUE, GAIN = 21, 17, 24
 SURE = " *"
 
 
@@ -89,17 +89,22 @@ def _signed(value: float) -> str:
 
 def _by_share(shares: Shares) -> list[str]:
     """Fine-tuned against from scratch, by how many labels could be read."""
-    head = f"{'AUROC by labels':<{NAME}}{'fine-tuned':<{VALUE}}{'from scratch':<{VALUE}}difference"
-    return [head, *(_share_line(decision) for decision in shares.decisions)]
+    folds = "folds" if shares.folds else ""
+    words = ("AUROC by labels", "fine-tuned", "from scratch")
+    head = "".join(f"{word:<{VALUE}}" for word in words) + f"{'difference':<{GAIN}}{folds}"
+    lines = [_share_line(decision, bool(folds)) for decision in shares.decisions]
+    return [head.rstrip(), *lines]
 
 
-def _share_line(decision: Decision) -> str:
+def _share_line(decision: Decision, folds: bool) -> str:
     tuned, scratch = decision.row("finetuned"), decision.row("scratch")
     name = f"{100 * decision.share:g} % ({numbers.count(decision.labelled)})"
     values = [_value(row.auroc, row.auroc_spread) if row else "n/a" for row in (tuned, scratch)]
     gain = tuned.auroc_gain if tuned and scratch else None
     told = f"{_gain(gain)}{_mark(gain)}" if gain else ""
-    return f"{name:<{NAME}}{values[0]:<{VALUE}}{values[1]:<{VALUE}}{told}".rstrip()
+    ahead = "{}/{}".format(*tuned.ahead) if tuned and gain and folds else ""
+    cells = "".join(f"{cell:<{VALUE}}" for cell in (name, *values))
+    return f"{cells}{told:<{GAIN}}{ahead}".rstrip()
 
 
 def _told(shares: Shares) -> list[str]:
@@ -115,6 +120,8 @@ def _told(shares: Shares) -> list[str]:
     if shares.scratch_epochs:
         parts.append(f"from scratch: {shares.scratch_epochs} epochs")
     parts.append("differences: in pairs, 95 % over subjects")
+    if shares.folds and len(shares.decisions) > 1:
+        parts.append("folds: in how many the fine-tuned one is better")
     left_out = shares.decisions[-1].left_out
     notes = [f"{left_out} subjects without a prediction are left out"] if left_out else []
     stars = ["* the difference excludes 0"] if any(_marked(shares)) else []
@@ -130,7 +137,7 @@ def _marked(shares: Shares) -> Iterator[bool]:
     for row in shares.decisions[-1].rows:
         yield bool(_mark(row.auroc_gain))
     if len(shares.decisions) > 1:
-        yield from (_share_line(one).endswith(SURE) for one in shares.decisions)
+        yield from (SURE in _share_line(one, folds=False) for one in shares.decisions)
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

@@ -45,6 +45,7 @@ class Row:
         auroc_spread, auprc_spread: Standard deviation over folds and repeats; NaN of one split.
         auroc_gain, auprc_gain: What it has above the reference, in pairs; None of the reference.
         wins: Whether it is the best, by a difference from the reference that excludes 0.
+        ahead: In how many folds and repeats its AUROC is the larger one, and of how many.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Row:
     auroc_gain: Interval | None
     auprc_gain: Interval | None
     wins: bool = False
+    ahead: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _row(method: Method, reference: Method, best: Method) -> Row:
         for number in (AUROC, AUPRC)
     ]
     gain, spread = gains[AUROC], method.figures.spread
+    each = (method.figures.by_cell - reference.figures.by_cell)[:, AUROC]
     return Row(
         name=method.name,
         auroc=interval(method.figures, AUROC),
@@ -161,6 +164,7 @@ def _row(method: Method, reference: Method, best: Method) -> Row:
         auroc_gain=gains[AUROC],
         auprc_gain=gains[AUPRC],
         wins=method is best and gain is not None and gain.low > 0,
+        ahead=(int((each > 0).sum()), int(np.isfinite(each).sum())),
     )
 
 

@@ -77,10 +77,12 @@ def _by_share(shares: Shares) -> str:
             *html.cells([f"{_share(one)}, {count(one.labelled)} subjects"]),
             *(_value(r.auroc, r.auroc_spread) if r else "" for r in _pair(one)),
             _gain(tuned.auroc_gain if (tuned := one.row("finetuned")) else None),
+            *(["{} of {}".format(*tuned.ahead) if tuned else ""] if shares.folds else []),
         ]
         for one in shares.decisions
     ]
-    head = ("labels", "fine-tuned AUROC", "from scratch", "difference")
+    head: tuple[str, ...] = ("labels", "fine-tuned AUROC", "from scratch", "difference")
+    head += ("better in folds",) if shares.folds else ()
     return html.table(head, rows, labels=True)
 
 
