@@ -14,6 +14,24 @@ def count(number: float) -> str:
     return f"{round(number):,}".replace(",", " ")
 
 
+def counted(number: int, noun: str) -> str:
+    """A count with its noun, in the plural where it is not one.
+
+    >>> counted(1, "epoch"), counted(1200, "epoch")
+    ('1 epoch', '1 200 epochs')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def parameters(number: int) -> str:
+    """The size of a model: in millions, or where these would round to nothing as it is.
+
+    >>> parameters(345_678), parameters(5665)
+    ('0.3 M parameters', '5 665 parameters')
+    """
+    return f"{number / 1e6:.1f} M parameters" if number >= 50_000 else counted(number, "parameter")
+
+
 def short_count(number: int) -> str:
     """A count in at most seven characters: millions and more are rounded.
 

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def run(settings: EmbedSettings, output: Output) -> None:
     """Write an embedding of each subject to one parquet file.
 
-    A line a subject: subject_id, row, split, and the vector as columns e0, e1, ... so that it joins
+    A row a subject: subject_id, row, split, and the vector as columns e0, e1, ... so that it joins
     by subject id as it is. The checkpoint knows its data, so that its name is enough; other data
     are matched by the names of codes. Posterior means, no noise: the same again every time.
 

@@ -14,6 +14,8 @@ from setvae_cli.errors import SettingsError
 from setvae_cli.settings.command import EmbedSettings, TrainSettings
 from setvae_cli.settings.run import LoaderSettings
 
+FIRST_SEED = 0  # as that of a run, for an encoder without weights
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -92,6 +94,7 @@ def foreign(settings: EmbedSettings, output: Output) -> Embedder:
         codes=len(vocabulary.codes),
         checkpoint=settings.encoder_checkpoint,
         pool="mean" if settings.encoding.pool == "mean" else "last",
+        seed=FIRST_SEED,
     )
     splits = {name: store.split(name) for name in SPLITS}
     asked = rows_asked(store, splits, settings.split)

@@ -43,6 +43,7 @@ from setvae_cli.store.reader import Store
 from setvae_cli.store.vocabulary import Vocabulary
 
 LEAST_MATCHED = 0.8  # share of elements that a model must know of a foreign store
+NAMED = 3  # codes in a message
 HIDE_RATE_DRAW, HIDE_DRAW, WINDOW_DRAW, CUT_DRAW, TIME_DRAW = 101, 102, 103, 104, 105
 
 Array = NDArray[Any]
@@ -358,14 +359,14 @@ class SetDataset(Dataset[SetBatch]):
         if self.unmatched > 1 - least:
             raise InputError(
                 f"the model knows {100 * (1 - self.unmatched):.0f} % of the events of this store, "
-                f"expected at least {100 * least:.0f} %",
+                f"expected at least {100 * least:.0f} %; it does not know {self._unknown_codes()}",
                 where=str(self._store.path),
                 mend="name codes as the model's store did, or train on this store",
             )
         if self.unmatched:
             _log.warning(
-                "%s of %s events (%s) have codes never seen in training; left out",
-                *(count(dropped), count(total), percent(self.unmatched)),
+                "%s of %s events (%s) have codes never seen in training (%s); left out",
+                *(count(dropped), count(total), percent(self.unmatched), self._unknown_codes()),
             )
         known = self._known_in(self._latest_windows() if self._random else self._windows)
         self.excluded = int((known == 0).sum())
@@ -373,6 +374,14 @@ class SetDataset(Dataset[SetBatch]):
             self.rows = self.rows[known > 0]
             self.__dict__.pop("_windows", None)
             _log.warning("%d subjects have no event that the model knows; left out", self.excluded)
+
+    def _unknown_codes(self) -> str:
+        """The codes that the model does not know, the most frequent ones of the store by name."""
+        codes, counts = self._store.vocabulary.codes, self._store.vocabulary.counts
+        unknown = np.flatnonzero(self._standardise.key < 0)
+        unknown = unknown[np.argsort(-counts[unknown], kind="stable")]
+        named = ", ".join(f"{codes[code]:.40}" for code in unknown[:NAMED])
+        return named + (f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else "")
 
     def _known_in(self, windows: Windows) -> Array:
         """How many events of each window have a code that the model knows."""

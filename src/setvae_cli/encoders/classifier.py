@@ -41,9 +41,9 @@ class Classifier(nn.Module):
 
     def description(self) -> str:
         """One line for a person."""
-        millions = sum(p.numel() for p in self.parameters()) / 1e6
+        weights = parameters(sum(p.numel() for p in self.parameters()))
         size = int(self.encoder.embedding_size)  # type: ignore[arg-type]
-        return f"{self.name} of another package, {millions:.1f} M parameters, embedding {size}"
+        return f"{self.name} of another package, {weights}, embedding {size}"
 
     def forward(self, batch: SetBatch, noise_seed: int | None = None) -> Classified:
         """Encode and predict; there is no noise to seed.

@@ -35,6 +35,7 @@ def open_encoder(
     checkpoint: Path | None = None,
     pool: Over = "last",
     allow_partial: bool = False,
+    seed: int | None = None,
 ) -> SequenceEncoder:
     """The encoder that a person names, in evaluation mode.
 
@@ -48,12 +49,17 @@ def open_encoder(
         checkpoint: Weights of the module.
         pool: What becomes of the states of a module that gives states.
         allow_partial: Take weights that do not cover the module.
+        seed: What first weights are a function of; None: of the generator as it stands.
 
     Raises:
         SettingsError: The name is of another form, or nothing can be made of what it names.
         InputError: The weights cannot be read, or do not fit.
     """
-    encoder = adapt(_made(_named(name), codes, name), pool, name)
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        made = _made(_named(name), codes, name)
+    encoder = adapt(made, pool, name)
     if checkpoint is not None:
         load_weights(_inner(encoder), checkpoint, allow_partial=allow_partial)
     return cast("SequenceEncoder", cast("nn.Module", encoder).eval())

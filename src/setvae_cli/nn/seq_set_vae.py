@@ -154,7 +154,7 @@ class SeqSetVAE(nn.Module):
         decoder = "query" if isinstance(self.decoder, QueryDecoder) else "chamfer"
         levels = len(self.latents.posterior)
         latent = f"latent {self.latents.latent_dim}" + (f" x {levels}" if levels > 1 else "")
-        return f"{self.name}, {millions:.1f} M parameters, {latent}, {decoder} decoder"
+        return f"{self.name}, {parameters(size)}, {latent}, {decoder} decoder"
 
     def forward(self, batch: SetBatch, noise_seed: int | None = None) -> Output:
         """Encode, infer, remember, decode, predict.

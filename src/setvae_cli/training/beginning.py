@@ -171,6 +171,7 @@ def _begin_foreign(
             codes=len(portion.vocabulary.codes),
             checkpoint=None if resumes else tuning.encoder_checkpoint,
             allow_partial=tuning.allow_partial,
+            seed=settings.run.seed,
         )
     name = tuning.encoder or type(encoder).__name__
     model = build_classifier(settings, encoder, tasks.classes, name)

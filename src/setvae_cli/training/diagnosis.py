@@ -87,7 +87,8 @@ def _cause(facts: Facts, first: float, last: float) -> str:
     if len(losses) > 1 and losses[-1] < (1 - FALL) * min(losses[:-1]):
         return f"it was still falling after {len(losses)} epochs; raise --max-epochs, or --lr"
     if rarest[0] < FEW:
-        return f"a class of {rarest[1]} has {rarest[0]} training subjects, which is few"
+        subjects = "subject" if rarest[0] == 1 else "subjects"
+        return f"a class of {rarest[1]} has {rarest[0]} training {subjects}, which is few"
     if last > (1 + FALL) * first:
         return f"it rose, so the learning rate {facts.rate:g} is likely too high; lower --lr"
     if facts.resting > RESTING:
@@ -99,4 +100,5 @@ def _cause(facts: Facts, first: float, last: float) -> str:
     if facts.rate <= LOW or facts.rate * facts.ratio <= LOW / 10:
         rates = f"head {facts.rate:g}, encoder {facts.rate * facts.ratio:g}"
         return f"learning rates are low ({rates}); raise --lr or --encoder-lr-ratio"
-    return "the embedding may not know this label; try --freeze none, or more epochs"
+    mend = "--freeze none, or more epochs" if facts.resting else "more epochs"
+    return f"the embedding may not know this label; try {mend}"

@@ -130,7 +130,7 @@ def _guide(shares: Shares) -> Iterator[str]:
         yield html.paragraph(f"Figures of networks are means of {shares.seeds} seeds.", "small")
     if shares.scratch_epochs:
         yield html.paragraph(
-            f"The network from scratch was trained for {shares.scratch_epochs} epochs, with the "
-            "learning rate of pre-training for all of its parts.",
+            f"The network from scratch was trained for {counted(shares.scratch_epochs, 'epoch')}, "
+            "with the learning rate of pre-training for all of its parts.",
             "small",
         )

@@ -151,7 +151,7 @@ def _notes(comparison: Comparison) -> list[str]:
             "its figures flatter it"
         )
     elif comparison.header is None:
-        found.append("on whom the encoder of another package was trained is not known")
+        found.append(_foreign(comparison))
     others = [task for task in comparison.store.tasks if task != comparison.label]
     if others and not comparison.settings.tuning.label:
         found.append(f"compared on the first label, {comparison.label}; choose with --label")
@@ -161,6 +161,16 @@ def _notes(comparison: Comparison) -> list[str]:
             "learnt all of its labels"
         )
     return found
+
+
+def _foreign(comparison: Comparison) -> str:
+    """What an encoder of another package has learnt, as far as that is known."""
+    if comparison.settings.tuning.encoder_checkpoint is not None:
+        return "on whom the encoder of another package was trained is not known"
+    return (
+        "no --encoder-checkpoint was given: the encoder has the weights that its code gives it, "
+        "and embeddings are of an untrained network unless that code loads trained ones"
+    )
 
 
 def _inside(comparison: Comparison) -> str:
