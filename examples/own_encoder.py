@@ -5,7 +5,7 @@ python examples/own_encoder.py STORE
 The same without Python, in the folder of this file:
 
     pytest -p setvae_cli.testing.plugin --pyargs setvae_cli.testing --encoder own_encoder:GruEncoder
-    setvae finetune --encoder own_encoder:GruEncoder --data STORE --encoder-lr-ratio 1
+    setvae finetune --encoder own_encoder:GruEncoder --data STORE --lr 1e-3 --encoder-lr-ratio 1
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tests import tiny
 from tests.training.tuned import checkpoint_of, settings_in
 
 from setvae_cli.cli import comparing
-from setvae_cli.cli.comparing import BESIDE, check_together
+from setvae_cli.cli.comparing import BESIDE, _each_warning_once, check_together
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.resume import latest_begun
 from setvae_cli.errors import InputError, SettingsError
@@ -67,6 +69,21 @@ def test_a_run_that_has_changed_is_compared_anew_and_the_earlier_one_is_kept(
     assert "The run has changed (max_epochs)" in capsys.readouterr().err
     kept = json.loads((run.path / "abandoned/0" / BESIDE / "plan.json").read_text())
     assert kept["settings"]["max_epochs"] == 2
+
+
+def test_a_warning_that_every_job_repeats_is_said_once() -> None:
+    log, said = logging.getLogger("setvae_cli"), io.StringIO()
+    handler = logging.StreamHandler(said)
+    log.addHandler(handler)
+    try:
+        with _each_warning_once():
+            log.warning("8 codes have one value in training (HR, pH and others)")
+            log.warning("14 codes have one value in training (Temp)")
+            log.warning("another thing")
+        log.warning("3 codes have one value in training (RR)")
+    finally:
+        log.removeHandler(handler)
+    assert [line[:2] for line in said.getvalue().splitlines()] == ["8 ", "an", "3 "]
 
 
 def test_resume_without_a_name_takes_what_began_last_and_says_which(

@@ -69,6 +69,15 @@ def test_a_factory_is_told_how_many_codes_there_are() -> None:
     assert encoder.encoder.trx_encoder.table.num_embeddings == 6
 
 
+def test_first_weights_are_a_function_of_the_seed_and_leave_the_generator_alone() -> None:
+    before = torch.get_rng_state()
+    same, again, other = (open_encoder(GRU, codes=5, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(before, torch.get_rng_state())
+    for name, tensor in same.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    assert any(not torch.equal(t, other.state_dict()[n]) for n, t in same.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

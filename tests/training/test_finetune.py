@@ -77,6 +77,18 @@ def test_a_tuned_model_opens_again_and_says_what_it_was_tuned_on(store, checkpoi
     assert result.posterior == ()
 
 
+def test_a_named_encoder_without_weights_begins_as_its_seed_says(store, tmp_path):
+    def tuned(name: str, seed: int) -> dict[str, torch.Tensor]:
+        named = {"encoder": "tests.training.tuned:WithNorm", "batch_size": 7, "seed": seed}
+        settings = settings_in(tmp_path / name, None, **named, max_epochs=1)
+        fit(settings, store, ignore)
+        return read(first_run(settings).best()[0].path).weights()
+
+    one, again, other = tuned("one", 3), tuned("again", 3), tuned("other", 4)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["encoder.map.weight"], other["encoder.map.weight"])
+
+
 def test_a_module_of_others_is_tuned_from_python_and_needed_again(store, tmp_path):
     encoder = WithNorm()
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
@@ -225,12 +237,14 @@ FACTS = Facts(
     [
         ({"losses": (0.9, 0.7, 0.6)}, "was still falling after 3 epochs; raise --max-epochs"),
         ({"labels": {"death": [900, 4]}}, "a class of death has 4 training subjects"),
+        ({"labels": {"death": [900, 1]}}, "a class of death has 1 training subject, which"),
         ({"losses": (0.5, 0.9, 1.2)}, "likely too high; lower --lr"),
         ({"resting": 0.97}, "97 % of the weights were frozen"),
         ({"norms": (1e-6,) * 3}, "gradients are nearly nothing"),
         ({"norms": (300.0,) * 3}, "were clipped to 1"),
         ({"rate": 1e-4, "ratio": 0.1}, "learning rates are low (head 0.0001, encoder 1e-05)"),
-        ({}, "the embedding may not know this label"),
+        ({}, "the embedding may not know this label; try more epochs"),
+        ({"resting": 0.4}, "may not know this label; try --freeze none, or more epochs"),
     ],
 )
 def test_a_loss_that_does_not_fall_is_diagnosed(changes, said):

@@ -292,11 +292,14 @@ def _show(comparison: Comparison, found: Shares, output: Output, data: dict[str,
 
 @contextmanager
 def _each_warning_once() -> Iterator[None]:
-    """Context in which a warning that every job repeats, with other numbers, is said once."""
+    """Context in which a warning that every job repeats is said once.
+
+    It may repeat it with other numbers, and with other details in brackets, such as names of codes.
+    """
     said: set[str] = set()
 
     def first(record: logging.LogRecord) -> bool:
-        told = re.sub(r"\d+(\.\d+)?", "0", record.getMessage())
+        told = re.sub(r"\d+(\.\d+)?", "0", re.sub(r"\(.*?\)", "", record.getMessage()))
         known = told in said
         said.add(told)
         return not known

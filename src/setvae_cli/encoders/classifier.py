@@ -13,6 +13,7 @@ from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.errors import RunError, SetvaeError
 from setvae_cli.nn.mlp_head import Classified, Mlp
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
+from setvae_cli.numbers import parameters
 
 
 class Classifier(nn.Module):

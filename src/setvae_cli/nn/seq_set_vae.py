@@ -32,6 +32,7 @@ from setvae_cli.nn.history import History, Past, TimeEncoding
 from setvae_cli.nn.mlp_head import MlpHead
 from setvae_cli.nn.ragged import segment_sum
 from setvae_cli.nn.set_vae import AttentionEncoder, BagEncoder, LatentLevels, Latents
+from setvae_cli.numbers import parameters
 
 LATENT_DRAW = 1
 SIGMA_DRAW = 2
@@ -150,11 +151,11 @@ class SeqSetVAE(nn.Module):
 
     def description(self) -> str:
         """One line for a person."""
-        millions = sum(p.numel() for p in self.parameters()) / 1e6
+        weights = parameters(sum(p.numel() for p in self.parameters()))
         decoder = "query" if isinstance(self.decoder, QueryDecoder) else "chamfer"
         levels = len(self.latents.posterior)
         latent = f"latent {self.latents.latent_dim}" + (f" x {levels}" if levels > 1 else "")
-        return f"{self.name}, {parameters(size)}, {latent}, {decoder} decoder"
+        return f"{self.name}, {weights}, {latent}, {decoder} decoder"
 
     def forward(self, batch: SetBatch, noise_seed: int | None = None) -> Output:
         """Encode, infer, remember, decode, predict.

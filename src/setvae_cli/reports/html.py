@@ -55,7 +55,7 @@ li{margin:0 0 4px;max-width:70ch}
 main{padding:20px 12px 32px}
 section{padding:14px;border-radius:6px}
 h1{font-size:21px}
-table:not(.stacked) :is(thead th,td){min-width:5.5em;padding-right:8px;overflow-wrap:anywhere}
+table:not(.stacked) :is(thead th,td){min-width:6em;padding-right:8px;overflow-wrap:anywhere}
 table.stacked thead{display:none}
 table.stacked tr{display:block;border-top:1px solid var(--line);padding:10px 0}
 table.stacked th,table.stacked td{display:block;border:0;padding:2px 0;text-align:left}

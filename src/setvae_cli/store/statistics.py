@@ -269,5 +269,5 @@ def _warn_constant(codes: tuple[str, ...], constant: Array) -> None:
     if names:
         shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
         _log.warning(
-            "%d codes have one value in training and are divided by 1: %s", len(names), shown
+            "%d codes have one value in training and are divided by 1 (%s)", len(names), shown
         )

@@ -113,6 +113,16 @@ def test_plain_values_hold_what_the_page_shows() -> None:
     assert "Note: figures flatter it." in page
 
 
+def test_groups_that_may_not_be_shown_have_a_table_and_no_picture(tmp_path: Path) -> None:
+    found = findings(task(24, wards=("a", "b")))
+    assert not any(group.shown.figures for by in found.tasks[0].by for group in by.groups)
+    written = write(tmp_path, found, table(), progress=lambda doing: None)
+    assert "subgroups.png" not in [path.name for path in written]
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>Groups</h2>" in page
+    assert "not shown" in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_every_number_of_classes_is_drawn(tmp_path: Path, classes: int) -> None:

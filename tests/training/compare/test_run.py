@@ -15,7 +15,7 @@ from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.sources.records import Labels
 from setvae_cli.store.reader import Store
 from setvae_cli.training.compare.comparison import Comparison
-from setvae_cli.training.compare.decided import decided
+from setvae_cli.training.compare.decided import decided, notes
 from setvae_cli.training.compare.folder import ComparisonFolder
 from setvae_cli.training.compare.run import JobStarted, run
 from tests.tiny import cohort, outcomes, write
@@ -97,6 +97,18 @@ def test_every_method_stands_in_the_table_of_every_share(
     networks = {"probe", "embedding_trees", "finetuned", "ensemble", "scratch"}
     assert names == networks | {"summary_trees", "blend"}
     assert all(len(line) <= 80 for line in table(found))
+
+
+def test_what_an_encoder_without_weights_knows_is_not_left_open(
+    store: Store, tmp_path: Path
+) -> None:
+    def told(**given: object) -> str:
+        options = {"encoder": "my_module:MyEncoder", "data": str(store.path), **given}
+        settings = FinetuneSettings.from_flat(options)
+        return " ".join(notes(Comparison(settings, store, ComparisonFolder(tmp_path))))
+
+    assert "embeddings are of an untrained network unless" in told()
+    assert "was trained is not known" in told(encoder_checkpoint=str(tmp_path / "w.pt"))
 
 
 def test_every_seed_of_the_table_learns_the_one_label_also_beside_a_run_of_several(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from setvae_cli.evaluation.decision import TITLES, Decision, Row, Shares
 from setvae_cli.evaluation.paired import Interval
-from setvae_cli.numbers import count
+from setvae_cli.numbers import count, counted
 from setvae_cli.reports import html
 from setvae_cli.reports.latents.picture import Picture
 

@@ -27,12 +27,12 @@ _LEAST_ROWS = 4
 
 
 def draw_groups(findings: Findings) -> Picture | None:
-    """Groups as points with their intervals; None where none were asked for."""
+    """Groups as points with their intervals; None where none were asked for, or may be shown."""
     tables = [(task, table) for task in findings.tasks for table in task.by]
-    if not tables:
+    limits = {name: _limits(tables, name) for name in ("auroc", "auprc", "observed_to_expected")}
+    if not any(limits.values()):
         return None
     paints: list[Paint] = []
-    limits = {name: _limits(tables, name) for name in ("auroc", "auprc", "observed_to_expected")}
     for task, table in tables:
         title = f"{table.name}, {table.task}" if len(findings.tasks) > 1 else table.name
         names = [one.name for one in table.groups]

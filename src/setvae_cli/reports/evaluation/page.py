@@ -67,6 +67,9 @@ def _sections(findings: Findings, pictures: Sequence[Picture]) -> Iterator[str]:
         shown = html.picture(picture.wide, picture.narrow, picture.told)
         told = beside[picture.name](findings)
         yield html.section(picture.title, shown, *told, seen=False)
+    drawn = {picture.name for picture in pictures}
+    if draw_groups.NAME not in drawn and any(task.by for task in findings.tasks):
+        yield html.section("Groups", *_groups(findings))
     yield html.section("How to read it", html.listed(GUIDE), html.paragraph(_NO_IDS, "small"))
 
 

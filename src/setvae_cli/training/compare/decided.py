@@ -43,7 +43,7 @@ def decided(comparison: Comparison) -> Shares:
         seeds=extent.seeds,
         scratch_epochs=comparison.scratch_epochs if "scratch" in extent.kinds else None,
         decisions=tuple(_of_share(comparison, share) for share in sorted(extent.shares)),
-        notes=tuple(_notes(comparison)),
+        notes=tuple(notes(comparison)),
     )
 
 
@@ -140,7 +140,7 @@ def _figures(
     return figures(tested, np.concatenate(logits), resamples=resamples)
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Comparison) -> list[str]:
     """What has to be known to read the table."""
     extent, found = comparison.extent, []
     if extent.pretrains:
