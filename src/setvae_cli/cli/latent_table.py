@@ -41,7 +41,7 @@ def table(latents: Latents, files: Sequence[Path]) -> list[Line]:
         style = None if cells[-1] in ("healthy", NOT_JUDGED) else WARN_STYLE
         lines.append([(f"{text}  ", None), (cells[-1], style)])
     for level in levels:
-        lines += _reasons(level, judged.get(level.level))
+        lines += _reasons(latents, level, judged.get(level.level))
     for name, value in (*_facts(latents), ("report", _report(files))):
         lines += _wrapped(name, value)
     return lines
@@ -86,7 +86,7 @@ def _verdicts(latents: Latents) -> dict[int, Verdict]:
     """What this one look says of each level, where enough sets were seen."""
     from setvae_cli.reports.latents.describe import verdicts
 
-    return {one.level: one for one in verdicts(latents.measures, latents.step)}
+    return {one.level: one for one in verdicts(latents)}
 
 
 def _plain_level(level: LevelMeasures) -> dict[str, Any]:
@@ -122,15 +122,13 @@ def _row(level: LevelMeasures, verdict: Verdict | None) -> tuple[str, ...]:
     )
 
 
-def _reasons(level: LevelMeasures, verdict: Verdict | None) -> list[Line]:
+def _reasons(latents: Latents, level: LevelMeasures, verdict: Verdict | None) -> list[Line]:
     """Why a level is not just healthy, and what to try."""
     name = f"level {level.level}"
     if verdict is None:
-        from setvae_cli.monitor.rules import SETS_A_DIMENSION
+        from setvae_cli.reports.latents.describe import unjudged
 
-        needed = numbers.count(SETS_A_DIMENSION * level.latent)
-        seen = numbers.count(level.sets)
-        return _wrapped(name, f"{NOT_JUDGED}: {seen} sets are too few, a verdict needs {needed}")
+        return _wrapped(name, f"{NOT_JUDGED}: {unjudged(latents, level)}")
     found = [(str(note.name), note.rule, note.try_next) for note in verdict.notes]
     if verdict.state != "healthy":
         found.insert(0, (verdict.state, verdict.rule, verdict.try_next))

@@ -139,8 +139,9 @@ def _conclude(
 def _warn_of_no_watch(settings: TrainSettings, output: Output) -> None:
     monitor, objective = settings.monitor, settings.objective
     unwatched = not objective.has("elbo")
-    if unwatched:
-        tuned = isinstance(settings, FinetuneSettings)
+    tuned = isinstance(settings, FinetuneSettings)
+    foreign = isinstance(settings, FinetuneSettings) and settings.tuning.encoder is not None
+    if unwatched and not foreign:  # an encoder of others has no posterior
         why = "the loss" if tuned else f"--objective {objective.objective}"
         output.say(f"The posterior is not watched: {why} has no KL.")
     if not unwatched and not monitor.disable_metrics_monitoring:

@@ -61,9 +61,10 @@ def run(settings: VisualizeSettings, output: Output) -> None:
     require(settings.method)
     loaded = rebuild(content.header, content.weights(), path)
     if not loaded.settings.objective.has("elbo"):
+        untrained = "untrained, or as they were before fine-tuning"
         output.warn(
-            "the model was trained without elbo: its decoder and prior are untrained, and what is "
-            "said of them means nothing"
+            f"the model was trained without elbo: its decoder and prior are {untrained}, and what "
+            "is said of them means nothing"
         )
     store = _store(loaded, path, settings, output)
     folder = report_folder(path, settings.save_dir, "latents")

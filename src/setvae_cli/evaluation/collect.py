@@ -135,6 +135,7 @@ def collect(
         sets_seen=look.kept.seen,
         mean_recon=look.kept.recon / look.kept.seen,
         recon_unit="nats" if isinstance(loaded.vae.decoder, QueryDecoder) else "distance",
+        keeps_elbo=loaded.settings.objective.has("elbo"),
     )
 
 

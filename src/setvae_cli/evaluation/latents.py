@@ -157,6 +157,8 @@ class Latents:
         sets_seen: Sets of the pass, of which `sets` holds all or a uniform sample.
         mean_recon: Mean reconstruction of all of them; NaN where unknown.
         recon_unit: "nats", or "distance" with the chamfer decoder.
+        keeps_elbo: Whether the model was trained with an elbo; without one nothing held its
+            posteriors near the prior, and verdicts would mean nothing.
     """
 
     sets: SetLatents
@@ -175,3 +177,4 @@ class Latents:
     sets_seen: int = 0
     mean_recon: float = math.nan
     recon_unit: str = "nats"
+    keeps_elbo: bool = True

@@ -23,7 +23,7 @@ from setvae_cli.training.records import Result
 from setvae_cli.training.scalars import ScalarLog
 
 # Of a run that reads no labels, what its closing table shows.
-LOSSES = ("loss", "forecast", "masked", "coles", "recall_1", "recall_5", "recon", "kl")
+LOSSES = ("loss", "forecast", "masked", "coles", "recall_1", "recall_5", "recall_20", "recon", "kl")
 
 
 @dataclass(frozen=True)

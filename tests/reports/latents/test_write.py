@@ -16,6 +16,7 @@ from setvae_cli.evaluation.latents import Latents, VariableErrors
 from setvae_cli.monitor.measures import Measures
 from setvae_cli.reports.latents.binned import binned
 from setvae_cli.reports.latents.colours import divergence, hours, scale, severity
+from setvae_cli.reports.latents.describe import unjudged, verdicts
 from setvae_cli.reports.latents.draw_correlation import correlation, limit_of, order
 from setvae_cli.reports.latents.draw_errors import hour_edges, of_kind, size_edges, worst
 from setvae_cli.reports.latents.points import points
@@ -125,6 +126,16 @@ def test_the_verdict_stands_first_and_names_end_no_element(tmp_path: Path) -> No
     assert page.count("<script") == 2
     assert "<b>died" not in page
     assert "<i>run" not in page
+
+
+def test_what_no_elbo_trained_is_not_judged() -> None:
+    judged = made(alive=0.0)
+    latents = replace(judged, keeps_elbo=False)
+    assert [verdict.state for verdict in verdicts(judged)] == ["collapsed"]
+    assert verdicts(latents) == ()
+    (level,) = latents.measures.levels
+    assert unjudged(latents, level).startswith("trained without elbo")
+    assert "sets are too few" in unjudged(judged, level)
 
 
 def test_the_page_links_to_nothing(files: list[Path]) -> None:

@@ -29,13 +29,21 @@ def footer(latents: Latents, *more: str) -> str:
     return " · ".join([*parts, *more])
 
 
-def verdicts(measures: Measures, step: int) -> tuple[Verdict, ...]:
+def verdicts(latents: Latents) -> tuple[Verdict, ...]:
     """What the rules of the monitor say of this one check.
 
     Rules that need the course of a run (shrinking, active units against their own peak) cannot
-    fire. A level that too few sets were seen of has no verdict.
+    fire. A level that too few sets were seen of has no verdict, as one that no elbo trained.
     """
-    return tuple(_verdicts(measures, step))
+    return tuple(_verdicts(latents.measures, latents.step)) if latents.keeps_elbo else ()
+
+
+def unjudged(latents: Latents, level: LevelMeasures) -> str:
+    """Why a level has no verdict, one clause."""
+    if not latents.keeps_elbo:
+        return "trained without elbo, so that nothing held it near its prior"
+    needed = count(rules.SETS_A_DIMENSION * level.latent)
+    return f"{count(level.sets)} sets are too few, a verdict needs {needed}"
 
 
 def of_sets(latents: Latents, values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -12,7 +12,7 @@ from setvae_cli.monitor.rules import State
 from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.numbers import count, percent
 from setvae_cli.reports import html
-from setvae_cli.reports.latents.describe import footer, verdicts
+from setvae_cli.reports.latents.describe import footer, unjudged, verdicts
 from setvae_cli.reports.latents.picture import Picture
 from setvae_cli.reports.posterior import nats_of
 
@@ -100,12 +100,12 @@ def _part(name: str) -> str:
 
 
 def _found(latents: Latents) -> Iterator[str]:
-    said = {one.level: one for one in verdicts(latents.measures, latents.step)}
+    said = {one.level: one for one in verdicts(latents)}
     for level in latents.measures.levels:
         verdict = said.get(level.level)
-        told = _PLAIN[verdict.state] if verdict else "too few sets were seen to judge it"
+        told = _PLAIN[verdict.state] if verdict else f"not judged: {unjudged(latents, level)}"
         yield html.paragraph(f"Level {level.level}: {told}.")
-    rows = [_row(level, said.get(level.level)) for level in latents.measures.levels]
+    rows = [_row(latents, level, said.get(level.level)) for level in latents.measures.levels]
     yield html.table(_HEAD, rows)
     history = latents.measures.history
     if history is not None and history.explained is not None:
@@ -114,12 +114,11 @@ def _found(latents: Latents) -> Iterator[str]:
     yield html.paragraph(_CAUTION, "small")
 
 
-def _row(level: LevelMeasures, verdict: Verdict | None) -> list[str]:
+def _row(latents: Latents, level: LevelMeasures, verdict: Verdict | None) -> list[str]:
     number = f"level {level.level}"
     if verdict is None:
         (words,) = html.cells([f"{count(level.sets)} sets for {level.latent} dimensions"])
-        few = html.advice("A verdict needs ten sets a dimension.")
-        return [number, html.state("unknown"), words, few]
+        return [number, html.state("unknown"), words, html.advice(unjudged(latents, level))]
     tried = f" Try: {verdict.try_next}." if verdict.try_next else ""
     said = html.advice(f"{verdict.rule}.{tried}")
     for note in verdict.notes:

@@ -77,7 +77,7 @@ def _pictures(latents: Latents, maps: Sequence[Map]) -> Iterator[Picture]:
 
 
 def _posterior(latents: Latents) -> Picture:
-    title, said = "Posterior of each level", verdicts(latents.measures, latents.step)
+    title, said = "Posterior of each level", verdicts(latents)
     wide, narrow = (
         posterior_figure(
             latents.measures, title=title, footer=footer(latents), verdicts=said, columns=columns
