@@ -95,6 +95,18 @@ def test_the_cheapest_method_that_nothing_beats_is_advised() -> None:
     assert marked == []
 
 
+def test_without_a_network_from_scratch_an_untrained_one_is_what_others_are_compared_with() -> None:
+    tested = design(40, np.random.default_rng(6))
+    one = figures(tested, scores(tested, np.random.default_rng(7), 1.0), resamples=0)
+
+    def reference(*names: str) -> str:
+        return decide([Method(name, one) for name in names]).reference
+
+    assert reference("summary_trees", "untrained", "probe", "scratch") == "scratch"
+    assert reference("summary_trees", "untrained", "probe") == "untrained"
+    assert reference("probe", "finetuned") == "probe"
+
+
 def test_a_fold_without_both_classes_is_none_to_be_ahead_in() -> None:
     labels = np.array([0, 1, 0, 1, 0, 0])
     tested = Design(np.array([0, 0, 1, 1, 2, 2]), np.arange(6), labels, 2)

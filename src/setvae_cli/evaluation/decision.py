@@ -11,6 +11,7 @@ from setvae_cli.evaluation.paired import Figures, Interval, difference, interval
 
 TITLES = {
     "summary_trees": "trees on summaries",
+    "untrained": "probe, untrained",
     "probe": "linear probe",
     "embedding_trees": "trees on embeddings",
     "finetuned": "fine-tuned",
@@ -112,7 +113,8 @@ def decide(
 ) -> Decision:
     """Compare methods that were measured on the same subjects with the same bootstrap.
 
-    The reference is the network from scratch; without it, the best of what needs no fine-tuning.
+    The reference is the network from scratch; without it, a probe of the untrained network; without
+    both, the best of what needs no fine-tuning.
 
     Args:
         methods: Each once.
@@ -135,8 +137,9 @@ def decide(
 
 def _reference(methods: Sequence[Method]) -> Method:
     named = {method.name: method for method in methods}
-    if "scratch" in named:
-        return named["scratch"]
+    for name in ("scratch", "untrained"):
+        if name in named:
+            return named[name]
     tuned = ("finetuned", "ensemble", "blend")
     others = [method for method in methods if method.name not in tuned]
     return max(others or methods, key=_auroc)

@@ -14,7 +14,9 @@ from setvae_cli.reports.comparison import write
 from setvae_cli.training.compare.folder import PAGE, ComparisonFolder, Predicted, interrupted
 from setvae_cli.training.compare.jobs import Extent, Job, Place
 
-KINDS = frozenset(("probe", "embedding_trees", "summary_trees", "finetuned", "scratch"))
+KINDS = frozenset(
+    ("untrained", "probe", "embedding_trees", "summary_trees", "finetuned", "scratch")
+)
 SHARES = (0.05, 1.0)
 
 
@@ -47,6 +49,12 @@ def test_shares_of_labels_have_one_pre_training_unless_it_reads_them() -> None:
 
     assert trained(by_share=False) == 2 * 3
     assert trained(by_share=True) == 2 * 3 * len(SHARES)
+
+
+def test_an_untrained_network_is_asked_once_a_fold_and_seed_whatever_the_shares() -> None:
+    found = [job for job in extent().jobs() if job.kind == "untrained"]
+    assert len(found) == 2 * 3 * 2
+    assert {job.place.share for job in found} == {max(SHARES)}
 
 
 def test_without_folds_there_is_one_place_a_share_and_no_pre_training() -> None:

@@ -94,7 +94,7 @@ def test_every_method_stands_in_the_table_of_every_share(
     run(whole, lambda record: None)
     found = decided(whole)
     names = {row.name for row in found.decisions[-1].rows}
-    networks = {"probe", "embedding_trees", "finetuned", "ensemble", "scratch"}
+    networks = {"untrained", "probe", "embedding_trees", "finetuned", "ensemble", "scratch"}
     assert names == networks | {"summary_trees", "blend"}
     assert all(len(line) <= 80 for line in table(found))
 

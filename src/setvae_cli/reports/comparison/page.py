@@ -15,6 +15,7 @@ SPACED = "ul+p{margin-top:12px}"
 EXPLAINED = {
     "summary_trees": "gradient-boosted trees on plain summaries of each variable: mean, least, "
     "largest, spread, count, first, last, mean of the later half; no network",
+    "untrained": "logistic regression on embeddings of the same network before any training",
     "probe": "logistic regression on the frozen embeddings of the pre-trained network",
     "embedding_trees": "gradient-boosted trees on the same embeddings",
     "finetuned": "the pre-trained network with a new head, trained further on labels",

@@ -23,7 +23,9 @@ from setvae_cli.training.header import lasting_settings
 from setvae_cli.training.starting import open_origin
 from setvae_cli.training.unseen import known_before
 
-NETWORKS: frozenset[Kind] = frozenset(("probe", "embedding_trees", "finetuned", "scratch"))
+NETWORKS: frozenset[Kind] = frozenset(
+    ("untrained", "probe", "embedding_trees", "finetuned", "scratch")
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Comparison:
         pretrains = self.same_data and (bool(every_fold) or any(map(self._knows, shares)))
         kinds: set[Kind] = {*NETWORKS, "summary_trees"}
         if self.header is None and settings.tuning.encoder_checkpoint is None:
-            kinds.discard("scratch")  # its weights are in its code, or there are none
+            kinds -= {"scratch", "untrained"}  # its weights are in its code, or there are none
         if not self.tunes:
             kinds -= {"finetuned", "scratch"}
         return Extent(

@@ -79,7 +79,10 @@ def _methods(comparison: Comparison, places: Sequence[Place]) -> Mapping[str, li
     for kind in BASELINES:
         if kind in extent.kinds:
             found[kind] = [_read(comparison, places, kind, 0)]
-    for kind in ("finetuned", "scratch"):
+    seeded: tuple[Kind, ...] = ("finetuned", "scratch")
+    if all(place.share == max(extent.shares) for place in places):
+        seeded = ("untrained", *seeded)
+    for kind in seeded:
         if kind in extent.kinds:
             found[kind] = [_read(comparison, places, kind, s) for s in range(extent.seeds)]
     if "finetuned" in found and extent.seeds > 1:

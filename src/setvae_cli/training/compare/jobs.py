@@ -6,6 +6,7 @@ for each repeat
         pre-training, embeddings                                minutes
         for each share of labels, the largest first
             linear probe, trees on embeddings                   seconds
+            with all labels: linear probe of an untrained network
             fine-tuned and from scratch, seed by seed           minutes
 """
 
@@ -16,11 +17,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal[
-    "pretrained", "embedded", "probe", "embedding_trees", "summary_trees", "finetuned", "scratch"
+    "pretrained",
+    "embedded",
+    "untrained",
+    "probe",
+    "embedding_trees",
+    "summary_trees",
+    "finetuned",
+    "scratch",
 ]
 TOLD: dict[Kind, str] = {
     "pretrained": "pre-training",
     "embedded": "embeddings",
+    "untrained": "probe, untrained",
     "probe": "linear probe",
     "embedding_trees": "trees on embeddings",
     "summary_trees": "trees on summaries",
@@ -132,6 +141,8 @@ class Extent:
             yield Job("pretrained", self.shared(place))
         if {"probe", "embedding_trees"} & self.kinds:
             yield Job("embedded", self.shared(place))
+        if "untrained" in self.kinds and place.share == max(self.shares):
+            yield from (Job("untrained", place, seed) for seed in range(self.seeds))
         for kind in ("probe", "embedding_trees"):
             if kind in self.kinds:
                 yield Job(kind, place)

@@ -139,10 +139,13 @@ class _Worker:
         if job.kind == "summary_trees":
             features: NDArray[np.float32] = self._material.summaries(job.place)
             return self._material.fitted(job.place, features, fit_trees)
-        rows, embedding = self._folder.read_embeddings(self._sibling("embedded", job.place))
+        if job.kind == "untrained":
+            rows, embedding = self._embeddings(self._comparison.scratch(job), job.place)
+        else:
+            rows, embedding = self._folder.read_embeddings(self._sibling("embedded", job.place))
         features = np.full((len(self._store), embedding.shape[1]), np.nan, np.float32)
         features[rows] = embedding
-        method = fit_linear if job.kind == "probe" else fit_trees
+        method = fit_trees if job.kind == "embedding_trees" else fit_linear
         return self._material.fitted(job.place, features, method)
 
     def _network(self, job: Job) -> Predicted:
@@ -181,12 +184,17 @@ class _Worker:
     def _embed(self, job: Job) -> None:
         """Embeddings as the fine-tuned network has them before its first step."""
         settings = self._comparison.tuned(job, self._pretrained(job.place))
-        rows = self._material.rows(job.place)
-        everyone = _together(rows)
+        self._folder.write_embeddings(job, *self._embeddings(settings, job.place))
+
+    def _embeddings(
+        self, settings: TrainSettings, place: Place
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """All labelled rows of a place, and their embeddings by a network before its first step."""
+        everyone = _together(self._material.rows(place))
         run = prepare_run(settings, self._store, None, Team(Part()))
         loaded = LoadedModel(run.model.eval(), run.settings, run.portion.vocabulary, run.header)
         _, embedding = self._asked(loaded, settings, everyone)
-        self._folder.write_embeddings(job, everyone, embedding.astype(np.float32))
+        return everyone, embedding.astype(np.float32)
 
     def _asked(
         self, loaded: LoadedModel, settings: TrainSettings, rows: NDArray[np.int64]
