@@ -101,6 +101,7 @@ class Findings:
         attributes: Names of all attributes that subjects have.
         notes: What has to be known to read it, a sentence each.
         resamples: Bootstrap samples of each interval.
+        flattered: Whether the model was trained on subjects that it is measured on.
     """
 
     source: Provenance
@@ -112,6 +113,7 @@ class Findings:
     attributes: tuple[str, ...]
     notes: tuple[str, ...]
     resamples: int
+    flattered: bool = False
 
 
 def assess(

@@ -116,6 +116,7 @@ def measure_split(
         attributes=attribute_names(store),
         notes=tuple(_notes(loaded, store, wanted, predictions)),
         resamples=wanted.resamples,
+        flattered=_flattered(loaded, store, wanted),
     )
     split = _split_of(loaded, store, predictions.rows)
     return MeasuredSplit(findings, predictions, split, header.tasks, header.classes)
@@ -223,16 +224,19 @@ def _thresholds(
     return thresholds_of([of for task, of, _ in tasks if task in wanted.tasks])
 
 
+def _flattered(loaded: LoadedModel, store: Store, wanted: Wanted) -> bool:
+    return store.digest == loaded.header.data_digest and wanted.split in ("train", ALL)
+
+
 def _notes(
     loaded: LoadedModel, store: Store, wanted: Wanted, predictions: Predictions
 ) -> Iterator[str]:
     """What has to be known to read the figures."""
-    if store.digest == loaded.header.data_digest:
-        if wanted.split in ("train", ALL):
-            which = "the split that" if wanted.split == "train" else "subjects that"
-            yield f"the model was trained on {which} it is measured on here: figures flatter it"
-        if wanted.split == VALIDATION:
-            yield "validation chose this checkpoint: its figures there flatter it a little"
+    if _flattered(loaded, store, wanted):
+        which = "the split that" if wanted.split == "train" else "subjects that"
+        yield f"the model was trained on {which} it is measured on here: figures flatter it"
+    if store.digest == loaded.header.data_digest and wanted.split == VALIDATION:
+        yield "validation chose this checkpoint: its figures there flatter it a little"
     if wanted.threshold == VALIDATION and wanted.split in (VALIDATION, ALL):
         yield "the threshold was chosen on subjects that it is measured on here"
     missing = [task for task in wanted.tasks if task not in store.tasks]

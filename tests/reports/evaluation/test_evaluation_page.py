@@ -51,6 +51,15 @@ def test_guessing_is_not_called_good() -> None:
     assert "its interval holds 0.5" in found
 
 
+def test_figures_of_subjects_that_were_trained_on_are_not_called_good() -> None:
+    one = task(900, wards=("a",))
+    honest, flattered = findings(one), replace(findings(one), flattered=True)
+    assert not said(one, honest)["Is it good?"].startswith("not")
+    found = said(one, flattered)["Is it good?"]
+    assert found.startswith("not known: AUROC 0.")
+    assert "trained on subjects that it is measured on" in found
+
+
 def test_advice_is_of_options_that_the_command_has() -> None:
     one = task(60, wards=("a",))
     found = findings(one)

@@ -49,10 +49,10 @@ class Answer:
 
 def answers(task: TaskFindings, findings: Findings) -> tuple[Answer, ...]:
     """The answers for one task."""
-    return (_good(task, findings.source.command), _calibrated(task), _for_whom(task, findings))
+    return (_good(task, findings), _calibrated(task), _for_whom(task, findings))
 
 
-def _good(task: TaskFindings, command: str) -> Answer:
+def _good(task: TaskFindings, findings: Findings) -> Answer:
     question = "Is it good?"
     auroc, auprc = found(task.scores, "auroc"), found(task.scores, "auprc")
     if auroc.value is None:
@@ -65,9 +65,12 @@ def _good(task: TaskFindings, command: str) -> Answer:
         return Answer(question, "not known", "unknown", f"{words}; {_FEW}")
     guesses = auroc.low is not None and auroc.low <= 0.5
     if guesses:
-        mend = _STRONGER.get(command, _STRONGER["train"])
+        mend = _STRONGER.get(findings.source.command, _STRONGER["train"])
         words += "; its interval holds 0.5, what guessing has"
         return Answer(question, "not shown", "found", words, mend)
+    if findings.flattered:
+        words += "; it was trained on subjects that it is measured on here"
+        return Answer(question, "not known", "unknown", words)
     return Answer(question, of_auc(auroc.value), "clear", words)
 
 
