@@ -52,7 +52,7 @@ def test_guessing_is_not_called_good() -> None:
 
 
 def test_figures_of_subjects_that_were_trained_on_are_not_called_good() -> None:
-    one = task(900, wards=("a",))
+    one = task(900)
     honest, flattered = findings(one), replace(findings(one), flattered=True)
     assert not said(one, honest)["Is it good?"].startswith("not")
     found = said(one, flattered)["Is it good?"]
