@@ -12,6 +12,7 @@ from setvae_cli.monitor.measures import HistoryUse, Measures
 from setvae_cli.reports.latents.describe import verdicts
 from setvae_cli.reports.posterior import nats_of, posterior_figure
 from tests.monitor.known import case, measured
+from tests.reports.latents.made import made
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -68,10 +69,11 @@ def test_a_bracket_is_two_bounds_and_no_number() -> None:
     [("healthy", "healthy"), ("collapsed", "collapsed"), ("decoder ignores z", "partial")],
 )
 def test_one_check_has_the_verdict_of_the_rules(name: str, state: str) -> None:
-    (verdict,) = verdicts(found(name), step=100)
+    (verdict,) = verdicts(replace(made(), measures=found(name)))
     assert verdict.state == state
 
 
 def test_too_few_sets_have_no_verdict() -> None:
     (level,) = found("collapsed").levels
-    assert verdicts(Measures((replace(level, sets=79),), None, {}), step=100) == ()
+    few = Measures((replace(level, sets=79),), None, {})
+    assert verdicts(replace(made(), measures=few)) == ()

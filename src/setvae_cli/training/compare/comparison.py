@@ -139,7 +139,10 @@ class Comparison:
                 "fold": settings.fold.model_copy(update=self._at(job.place)),
                 "tuning": settings.tuning.model_copy(update={"label": (self.label,)}),
                 "optimizer": settings.optimizer.model_copy(
-                    update={"max_epochs": epochs_at(job.place.share, settings.optimizer.max_epochs)}
+                    update={
+                        name: epochs_at(job.place.share, getattr(settings.optimizer, name))
+                        for name in ("max_epochs", "patience")
+                    }
                 ),
                 "run": self._run(job, settings.run, seed),
             }
@@ -221,12 +224,12 @@ def _absolute(path: str | None) -> str | None:
 
 
 def epochs_at(share: float, epochs: int) -> int:
-    """Epochs with a share of the labels: a twentieth of them would make too few steps.
+    """Epochs, also to wait for a better one, with a share of the labels: fewer make fewer steps.
 
     As many steps as with all labels over-fit (validation .75 at the end, .81 after a third of
     them), as many epochs under-fit (.75 after 24 steps); their geometric mean lies between.
 
-    >>> epochs_at(1.0, 12), epochs_at(0.05, 12)
-    (12, 54)
+    >>> epochs_at(1.0, 12), epochs_at(0.05, 12), epochs_at(0.05, 0)
+    (12, 54, 0)
     """
     return math.ceil(epochs / math.sqrt(share))
