@@ -40,6 +40,7 @@ from setvae_cli.errors import InputError
 from setvae_cli.numbers import count, percent
 from setvae_cli.store.format import Packed
 from setvae_cli.store.reader import Store
+from setvae_cli.store.shareable import says_text
 from setvae_cli.store.vocabulary import Vocabulary
 
 LEAST_MATCHED = 0.8  # share of elements that a model must know of a foreign store
@@ -356,17 +357,20 @@ class SetDataset(Dataset[SetBatch]):
         total = int(whole.n_elements.sum())
         dropped = total - int(self._known_in(whole).sum())
         self.unmatched = dropped / max(total, 1)
+        codes = self._unknown_codes()
         if self.unmatched > 1 - least:
+            unknown = f"; it does not know {codes}" if codes else ""
             raise InputError(
                 f"the model knows {100 * (1 - self.unmatched):.0f} % of the events of this store, "
-                f"expected at least {100 * least:.0f} %; it does not know {self._unknown_codes()}",
+                f"expected at least {100 * least:.0f} %{unknown}",
                 where=str(self._store.path),
                 mend="name codes as the model's store did, or train on this store",
             )
         if self.unmatched:
+            named = f" ({codes})" if codes else ""
             _log.warning(
-                "%s of %s events (%s) have codes never seen in training (%s); left out",
-                *(count(dropped), count(total), percent(self.unmatched), self._unknown_codes()),
+                "%s of %s events (%s) have codes never seen in training%s; left out",
+                *(count(dropped), count(total), percent(self.unmatched), named),
             )
         known = self._known_in(self._latest_windows() if self._random else self._windows)
         self.excluded = int((known == 0).sum())
@@ -376,12 +380,13 @@ class SetDataset(Dataset[SetBatch]):
             _log.warning("%d subjects have no event that the model knows; left out", self.excluded)
 
     def _unknown_codes(self) -> str:
-        """The codes that the model does not know, the most frequent ones of the store by name."""
-        codes, counts = self._store.vocabulary.codes, self._store.vocabulary.counts
-        unknown = np.flatnonzero(self._standardise.key < 0)
-        unknown = unknown[np.argsort(-counts[unknown], kind="stable")]
-        named = ", ".join(f"{codes[code]:.40}" for code in unknown[:NAMED])
-        return named + (f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else "")
+        """The most frequent codes that the model does not know, but for those that say a text."""
+        known = self._store.vocabulary
+        unknown = np.flatnonzero((self._standardise.key < 0) & ~says_text(self._store, known))
+        unknown = unknown[np.argsort(-known.counts[unknown], kind="stable")]
+        named = ", ".join(f"{known.codes[code]:.40}" for code in unknown[:NAMED])
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        return named + more
 
     def _known_in(self, windows: Windows) -> Array:
         """How many events of each window have a code that the model knows."""

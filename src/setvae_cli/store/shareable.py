@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setvae_cli.sources.columns import is_text
 from setvae_cli.store.format import ATTRIBUTE
@@ -17,6 +18,16 @@ from setvae_cli.store.vocabulary import Vocabulary
 
 FEWEST = 10  # training subjects who share a text
 _log = logging.getLogger(__name__)
+
+
+def says_text(store: Store, known: Vocabulary) -> NDArray[np.bool_]:
+    """Which codes of a vocabulary are a text that subjects have, not the name of something."""
+    texts = tuple(
+        f"{field.name.removeprefix(ATTRIBUTE)}="
+        for field in store.rows.schema
+        if field.name.startswith(ATTRIBUTE) and is_text(field.type)
+    )
+    return np.array([name.startswith(texts) for name in known.codes], dtype=bool)
 
 
 def shareable_vocabulary(store: Store, refitted: Vocabulary | None = None) -> Vocabulary:
@@ -29,13 +40,7 @@ def shareable_vocabulary(store: Store, refitted: Vocabulary | None = None) -> Vo
         refitted: Its vocabulary over other training rows than its own.
     """
     known = store.vocabulary if refitted is None else refitted
-    texts = tuple(
-        f"{field.name.removeprefix(ATTRIBUTE)}="
-        for field in store.rows.schema
-        if field.name.startswith(ATTRIBUTE) and is_text(field.type)
-    )
-    free = np.array([name.startswith(texts) for name in known.codes], dtype=bool)
-    rare = free & (known.counts < FEWEST)
+    rare = says_text(store, known) & (known.counts < FEWEST)
     if not rare.any():
         return known
     _log.warning(

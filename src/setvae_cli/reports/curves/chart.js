@@ -66,6 +66,10 @@
 
   function draw() {
     const width = box.clientWidth, height = width < 600 ? 270 : 360;
+    if (width <= EDGE.left + EDGE.right) { // not laid out yet
+      requestAnimationFrame(draw);
+      return;
+    }
     const [from, to] = range || whole(), { low, high, log } = heights(seen(), [from, to]);
     const wide = width - EDGE.left - EDGE.right, tall = height - EDGE.top - EDGE.bottom;
     const flat = log ? Math.log : (value) => value;
