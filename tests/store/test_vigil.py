@@ -176,6 +176,7 @@ def test_what_an_earlier_run_remembered_outlives_a_run_that_ends_early(
     assert len(recall(tmp_path / "memory", store.digest)) == len(store.manifest.files) - 1
 
 
+@pytest.mark.slow
 def test_any_damage_to_the_record_means_that_the_store_is_read_again(
     store: Store, tmp_path: Path
 ) -> None:

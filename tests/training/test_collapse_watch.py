@@ -145,6 +145,7 @@ def test_a_collapse_is_an_event_with_its_rule_and_changes_nothing_unasked(warned
     assert "decoder gap about 0, 3 checks" in verdict["rule"]
 
 
+@pytest.mark.slow
 def test_checkpoint_keeps_one_that_can_be_gone_on_from_and_exported(
     store, small, tmp_path, monkeypatch
 ) -> None:
@@ -352,6 +353,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["off", *(pytest.param(name, marks=pytest.mark.slow) for name in ("each step", "fast"))]
 )

@@ -153,6 +153,7 @@ def test_other_batches_in_the_middle_of_an_epoch_leave_no_subject_out(
     assert sorted(seen + rest[again:left]) == sorted(rest[left : left + total])
 
 
+@pytest.mark.slow
 def test_other_batches_end_after_as_many_epochs(store, stopped):
     for size in (2, 8):
         result = go_on(stopped(4, name=f"by{size}").path, store, batch_size=size)
@@ -374,6 +375,7 @@ def test_a_checkpoint_outside_of_a_run_is_told_so(store, stopped, tmp_path):
         prepare(lonely, {})
 
 
+@pytest.mark.slow
 def test_a_cut_log_is_repaired_and_its_gap_is_told(store, stopped, caplog):
     folder = stopped(8)
     whole = folder.metrics.read_bytes()
@@ -464,6 +466,7 @@ def test_more_bad_steps_than_may_be_skipped_end_the_run_with_row_numbers(
     assert go_on(folder.path, store).steps == 12
 
 
+@pytest.mark.slow
 def test_best_checkpoints_of_a_resumed_run_are_those_of_the_whole_run(store, settings, stopped):
     folder = stopped(7, val_check_interval=0.3, lr=3e-2)
     go_on(folder.path, store)
