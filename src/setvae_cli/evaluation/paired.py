@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setvae_cli.evaluation.bootstrap import block_sizes
 from setvae_cli.evaluation.labelled import Labelled
 from setvae_cli.evaluation.metrics import rank_metrics
 
 NAMES = ("auroc", "auprc")
-_BLOCK = 4_000_000  # cells of a block of bootstrap weights: 32 MB of float64
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -57,9 +57,8 @@ class Design:
         np.minimum.at(first, self.group, self.cell)
         strata = [np.flatnonzero(first == one) for one in np.unique(first).tolist()]
         generator = np.random.default_rng(seed)
-        block = max(1, _BLOCK // len(first))
-        for begin in range(0, resamples, block):
-            drawn = np.empty((min(block, resamples - begin), len(first)))
+        for size in block_sizes(len(first), resamples):
+            drawn = np.empty((size, len(first)))
             for some in strata:
                 share = np.full(len(some), 1 / len(some))
                 drawn[:, some] = generator.multinomial(len(some), share, size=len(drawn))
