@@ -1,10 +1,12 @@
 """A run's folder is its own, and tells its checkpoints apart."""
 
+import os
 import stat
 
 import pytest
 
 from setvae_cli.errors import InputError
+from setvae_cli.files import temporary_name
 from setvae_cli.runs.folder import RunFolder, latest
 
 
@@ -23,6 +25,16 @@ def test_a_removed_version_is_not_given_again(tmp_path):
     (tmp_path / "a" / "version_0").rmdir()
     assert RunFolder.create(tmp_path, "a").path.name == "version_2"
     assert newest.path.name == "version_1"
+
+
+def test_what_a_run_that_was_killed_left_half_written_goes_with_the_next_one(tmp_path):
+    killed = RunFolder.create(tmp_path, "a")  # before its first checkpoint: never gone on with
+    mine = temporary_name()
+    gone = mine.replace(f"{os.getpid()}.", f"{os.getpid()}.1")
+    for name in (mine, gone):
+        (killed.checkpoints / name).touch()
+    RunFolder.create(tmp_path, "a")
+    assert [path.name for path in killed.checkpoints.iterdir()] == [mine]
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from setvae_cli.errors import InputError
-from setvae_cli.files import folder_mode, make_folder
+from setvae_cli.files import folder_mode, make_folder, sweep_orphans
 
 _VERSION = re.compile(r"version_(\d+)")
 _STOPPED = re.compile(r"(?:interrupted|error|collapsed)_step=(\d+)_bs=\d+\.ckpt")
@@ -73,12 +74,19 @@ class RunFolder:
     def create(cls, output_dir: Path, name: str, log_dir: Path | None = None) -> RunFolder:
         """Make the next free version, which no other process can get too.
 
+        What killed processes left half-written in the earlier ones goes: one that was killed
+        before its first checkpoint is never gone on with, so nobody else would remove it.
+
         Raises:
             InputError: The folder cannot be made there.
         """
         if log_dir is not None:
             make_folder(log_dir)
-        run = cls(_next_numbered(make_folder(output_dir / name), "version_"), log_dir)
+        parent = make_folder(output_dir / name)
+        for earlier in parent.glob("version_*"):
+            with suppress(OSError):  # it may be somebody else's
+                cls(earlier).sweep()
+        run = cls(_next_numbered(parent, "version_"), log_dir)
         make_folder(run.checkpoints)
         make_folder(run.logs)
         return run
@@ -165,6 +173,11 @@ class RunFolder:
     def all_checkpoints(self) -> tuple[Path, ...]:
         """Every checkpoint."""
         return tuple(sorted(self.checkpoints.glob("*.ckpt")))
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written in it."""
+        for place in (self.path, self.checkpoints, self.posterior_metrics, self.report):
+            sweep_orphans(place)
 
     def next_abandoned(self) -> Path:
         """A fresh folder for what a resume sets aside."""

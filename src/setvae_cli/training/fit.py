@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from setvae_cli.encoders.door import SequenceEncoder
-from setvae_cli.files import check_space, sweep_orphans
+from setvae_cli.files import check_space
 from setvae_cli.monitor.files import LookFiles
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.lock import locked
@@ -139,8 +139,7 @@ def _begin(run: Prepared, store: Store, stack: ExitStack) -> RunFolder | None:
         return folder
     folder = run.resumption.run
     stack.enter_context(locked(folder))
-    for place in (folder.path, folder.checkpoints):
-        sweep_orphans(place)
+    folder.sweep()
     if is_complete(run.resumption, run.planned.steps, run.settings.optimizer.patience):
         return None
     return run.resumption.take_over(run.settings)
