@@ -208,13 +208,13 @@ COUNTED: dict[str, tuple[Factory, str]] = {
     "43 null": (with_death([None]), r"warning: 1 of 32 subjects have no label death; it is masked"),
     "44 unknown": (
         added({"ts_id": [FIRST_ID + 99], "death": [1]}),
-        r"warning: 1 labels belong to no subject of the data and are left out",
+        r"warning: 1 label of no subject of the data; left out",
     ),
     "51 constant": (
         table(
             events(value=[7.0 if name == "pulse" else VALUE + i for i, name in enumerate(CODES)])
         ),
-        r"warning: 1 codes have one value in training and are divided by 1 \(pulse\)",
+        r"warning: 1 code with one value in training, divided by 1 \(pulse\)",
     ),
 }  # fmt: skip
 TRAINED: dict[str, tuple[Factory, str]] = {

@@ -113,7 +113,7 @@ def test_bad_statistics_stop_the_command(
 
 def test_51_a_given_std_of_0_becomes_1_and_is_named(here, tmp_path: Path) -> None:
     done = here(*precompute(*beside("stats.csv", STATISTICS.format(0))(tmp_path)))
-    line = r"warning: the statistics of 1 codes have std 0, divided by 1: temperature"
+    line = r"warning: 1 code with std 0 in the statistics, divided by 1: temperature"
     check_success(done, line)
 
 

@@ -210,7 +210,7 @@ COUNTED: dict[str, tuple[Factory, str]] = {
     "26 no event": (with_an_empty_patient, r"dropped 1 row: 1 subject without events"),
     "32 two ids": (
         table(events(value=[VALUE + row % 4 for row in range(128)])),
-        r"warning: \d+ subjects have exactly the events of a subject in another split; .*",
+        r"warning: \d+ subjects? with exactly the events of a subject in another split; .*",
     ),
 }  # fmt: skip
 USED: dict[str, Factory] = {

@@ -77,10 +77,11 @@ def test_a_warning_that_every_job_repeats_is_said_once() -> None:
     log.addHandler(handler)
     try:
         with _each_warning_once():
-            log.warning("8 codes have one value in training (HR, pH and others)")
-            log.warning("14 codes have one value in training (Temp)")
+            log.warning("8 codes with one value in training (HR, pH and others)")
+            log.warning("1 code with one value in training (Temp)")
+            log.warning("1 400 codes with one value in training (RR)")
             log.warning("another thing")
-        log.warning("3 codes have one value in training (RR)")
+        log.warning("3 codes with one value in training (RR)")
     finally:
         log.removeHandler(handler)
     assert [line[:2] for line in said.getvalue().splitlines()] == ["8 ", "an", "3 "]

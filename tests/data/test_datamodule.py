@@ -193,8 +193,8 @@ def test_subjects_above_the_budget_are_counted_once(
     large = int((store.columns.n_elements > 20).sum())
     with caplog.at_level(logging.WARNING):
         module(store, settings={"max_elements_per_batch": 20})
-    assert caplog.text.count("each is a batch of its own") == 1
-    assert f"{large} subjects have more than 20 elements" in caplog.text
+    assert caplog.text.count("a batch of its own each") == 1
+    assert f"{large} subjects with more than 20 elements" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         module(store, settings={"max_elements_per_batch": 10**6})

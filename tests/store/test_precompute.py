@@ -230,7 +230,7 @@ def test_a_missing_label_is_masked_and_said_and_an_unknown_subject_too(
     assert known["s3"] == known["s4"] == -1
     assert known["s5"] == 1
     assert "2 of 20 subjects have no label death" in caplog.text
-    assert "1 labels belong to no subject" in caplog.text
+    assert "1 label of no subject" in caplog.text
     assert "stranger" not in caplog.text
 
 
@@ -293,7 +293,7 @@ def test_the_same_stay_under_two_ids_in_two_splits_is_said(
     part = records(events, split=["train", "test", "train", "train", "validation", "validation"])
     with caplog.at_level(logging.WARNING):
         write(TinySource([part]), tmp_path / "store")
-    assert "1 subjects have exactly the events of a subject in another split" in caplog.text
+    assert "1 subject with exactly the events of a subject in another split" in caplog.text
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_constant_code_is_divided_by_one_and_named(
         write(TinySource([records(events)]), tmp_path / "store")
     vocabulary = Store.open(tmp_path / "store").vocabulary
     assert (vocabulary.mean[0], vocabulary.std[0]) == (7.5, 1.0)
-    assert "1 codes have one value in training and are divided by 1 (lab)" in caplog.text
+    assert "1 code with one value in training, divided by 1 (lab)" in caplog.text
 
 
 @given(arrays.arrays(np.float32, 20, elements=st.floats(-(2.0**99), 2.0**99, width=32)))

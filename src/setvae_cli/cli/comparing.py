@@ -299,7 +299,8 @@ def _each_warning_once() -> Iterator[None]:
     said: set[str] = set()
 
     def first(record: logging.LogRecord) -> bool:
-        told = re.sub(r"\d+(\.\d+)?", "0", re.sub(r"\(.*?\)", "", record.getMessage()))
+        told = re.sub(r"\(.*?\)", "", record.getMessage())
+        told = re.sub(r"\d+( \d{3})*(\.\d+)?( \w+)?", lambda it: (it[3] or "").rstrip("s"), told)
         known = told in said
         said.add(told)
         return not known

@@ -23,6 +23,7 @@ from setvae_cli.data.signals import follow_parent, signals_wait
 from setvae_cli.data.slices import SliceRule
 from setvae_cli.data.views import Cuts
 from setvae_cli.errors import InputError
+from setvae_cli.numbers import counted
 from setvae_cli.settings.run import LoaderSettings
 from setvae_cli.store.format import SPLITS
 from setvae_cli.store.reader import Store
@@ -277,10 +278,10 @@ class SetDataModule(pl.LightningDataModule):
         large = sum(int((size > budget).sum()) for size in sizes)
         if large:
             _log.warning(
-                "%d subjects have more than %d elements: each is a batch of its own; lower "
+                "%s with more than %s: a batch of its own each; lower "
                 "--max-sequence-length to keep to --max-elements-per-batch",
-                large,
-                budget,
+                counted(large, "subject"),
+                counted(budget, "element"),
             )
         if sizes[0].sum() <= budget:
             _log.warning("a batch holds the whole training split of %d", len(self.train))

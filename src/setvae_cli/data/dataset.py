@@ -37,7 +37,7 @@ from setvae_cli.data.standardise import Standardiser
 from setvae_cli.data.targets import Gaussianiser, Hidden, make_targets
 from setvae_cli.data.views import Cuts, Views, cut_views, is_whole
 from setvae_cli.errors import InputError
-from setvae_cli.numbers import count, percent
+from setvae_cli.numbers import count, counted, percent
 from setvae_cli.store.format import Packed
 from setvae_cli.store.reader import Store
 from setvae_cli.store.shareable import says_text
@@ -377,7 +377,8 @@ class SetDataset(Dataset[SetBatch]):
         if self.excluded:
             self.rows = self.rows[known > 0]
             self.__dict__.pop("_windows", None)
-            _log.warning("%d subjects have no event that the model knows; left out", self.excluded)
+            out = counted(self.excluded, "subject")
+            _log.warning("%s without an event that the model knows; left out", out)
 
     def _unknown_codes(self) -> str:
         """The most frequent codes that the model does not know, but for those that say a text."""
@@ -406,6 +407,5 @@ class SetDataset(Dataset[SetBatch]):
         lost = columns.n_elements[self.rows] - self._windows.n_elements
         cut = (self._windows.n_sets == 1) & (self._windows.n_elements == self._limit) & (lost > 0)
         if cut.any():
-            _log.warning(
-                "%d subjects keep one set, which may be cut to %d elements", cut.sum(), self._limit
-            )
+            many, most = counted(int(cut.sum()), "subject"), counted(self._limit, "element")
+            _log.warning("%s with one set only, which may be cut to %s", many, most)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
 from setvae_cli.files import atomic_write
+from setvae_cli.numbers import counted
 from setvae_cli.settings.prepare import StoreSettings
 from setvae_cli.sources.records import Labels
 from setvae_cli.store.format import ATTRIBUTE, LABEL, SPLITS
@@ -74,12 +75,12 @@ def join_labels(subjects: pa.Table, labels: Labels | None) -> dict[str, pa.Array
     repeated = len(theirs) - len(pc.unique(theirs))
     if repeated:
         raise InputError(
-            f"{repeated} subjects have more than one label", where=labels.where,
+            f"{counted(repeated, 'subject')} with more than one label", where=labels.where,
             mend="keep one label a subject and prediction time",
         )  # fmt: skip
     unknown = len(theirs) - pc.sum(pc.is_in(theirs, value_set=ours)).as_py() if len(theirs) else 0
     if unknown:
-        _log.warning("%d labels belong to no subject of the data and are left out", unknown)
+        _log.warning("%s of no subject of the data; left out", counted(unknown, "label"))
     place = pc.index_in(ours, value_set=theirs)
     tasks = [n for n in labels.table.column_names if n not in ("subject_id", "prediction_time")]
     return _said(

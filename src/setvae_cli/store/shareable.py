@@ -11,6 +11,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from setvae_cli.numbers import counted
 from setvae_cli.sources.columns import is_text
 from setvae_cli.store.format import ATTRIBUTE
 from setvae_cli.store.reader import Store
@@ -44,9 +45,9 @@ def shareable_vocabulary(store: Store, refitted: Vocabulary | None = None) -> Vo
     if not rare.any():
         return known
     _log.warning(
-        "%d texts of attributes that fewer than %d training subjects have are left out of the "
-        "model, which would name them",
-        rare.sum(),
+        "%s of attributes that fewer than %d training subjects have; left out of the model, which "
+        "would say what they are",
+        counted(int(rare.sum()), "text"),
         FEWEST,
     )
     return known.take(np.flatnonzero(~rare))

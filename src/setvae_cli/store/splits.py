@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
+from setvae_cli.numbers import counted
 from setvae_cli.store.format import SPLITS
 
 _log = logging.getLogger(__name__)
@@ -108,9 +109,9 @@ def check_splits(
     doubles = len(_across(fingerprints, splits))
     if doubles:
         _log.warning(
-            "%d subjects have exactly the events of a subject in another split; "
+            "%s with exactly the events of a subject in another split; "
             "the same stay may be there under two ids",
-            doubles,
+            counted(doubles, "subject"),
         )
 
 

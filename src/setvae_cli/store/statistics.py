@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setvae_cli.errors import InputError
+from setvae_cli.numbers import counted
 from setvae_cli.sources.records import Kind
 from setvae_cli.store.engines import Crew, map_ordered
 from setvae_cli.store.format import read_shard
@@ -268,6 +269,5 @@ def _warn_constant(codes: tuple[str, ...], constant: Array) -> None:
     names = [codes[i] for i in np.flatnonzero(constant)]
     if names:
         shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
-        _log.warning(
-            "%d codes have one value in training and are divided by 1 (%s)", len(names), shown
-        )
+        many = counted(len(names), "code")
+        _log.warning("%s with one value in training, divided by 1 (%s)", many, shown)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from setvae_cli.errors import DataError, InputError
+from setvae_cli.numbers import counted
 from setvae_cli.sources.records import Kind
 
 QUANTILES = 17
@@ -182,8 +183,9 @@ def with_statistics(
             )
     constant = [vocabulary.codes[i] for i in numeric if std[i] == 0]
     if constant:
-        _log.warning("the statistics of %d codes have std 0, divided by 1: %s",
-                     len(constant), ", ".join(constant[:5]))  # fmt: skip
+        many = counted(len(constant), "code")
+        _log.warning("%s with std 0 in the statistics, divided by 1: %s",
+                     many, ", ".join(constant[:5]))  # fmt: skip
     return replace(vocabulary, mean=mean, std=np.where(std == 0, 1.0, std))
 
 

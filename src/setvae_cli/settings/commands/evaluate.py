@@ -13,6 +13,14 @@ from setvae_cli.settings.folds import FoldSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
 
 
+class RepeatedFoldSettings(FoldSettings):
+    """Every fold, and every way of dealing them out."""
+
+    repeats: int = Field(
+        1, ge=1, le=100, description="With --folds: how often folds are dealt out anew."
+    )
+
+
 class EvaluateSettings(ModelOnDataSettings):
     """`setvae evaluate`: how good the predictions of a trained model are."""
 
@@ -20,7 +28,7 @@ class EvaluateSettings(ModelOnDataSettings):
     listed: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "source": (),
         "store": (),
-        "fold": ("folds", "fold_seed", "fold_label"),
+        "fold": ("folds", "repeats", "fold_seed", "fold_label"),
     }
 
     save_dir: Path | None = Field(
@@ -55,12 +63,9 @@ class EvaluateSettings(ModelOnDataSettings):
     )
     output_dir: Path = Field(Path("outputs"), description="Folder of all runs.")
     group_readable: bool = Field(False, description=GROUP_READABLE)
-    repeats: int = Field(
-        1, ge=1, le=100, description="With --folds: how often folds are dealt out anew."
-    )
     source: SourceSettings = Field(default_factory=SourceSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
-    fold: FoldSettings = Field(default_factory=FoldSettings)
+    fold: RepeatedFoldSettings = Field(default_factory=RepeatedFoldSettings)
 
     @field_validator("threshold", mode="before")
     @classmethod
