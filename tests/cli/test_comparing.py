@@ -8,20 +8,26 @@ import logging
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tests import tiny
+from tests.trained import model_for
 from tests.training.tuned import checkpoint_of, settings_in
 
 from setvae_cli.cli import comparing
 from setvae_cli.cli.comparing import BESIDE, _each_warning_once, check_together
+from setvae_cli.cli.finetune import started
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.resume import latest_begun
+from setvae_cli.data.portion import split_rows
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.settings.command import FinetuneSettings, ResumeSettings
+from setvae_cli.sources.records import Labels
 from setvae_cli.store.reader import Store
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.folder import PAGE, ComparisonFolder
+from setvae_cli.training.compare.run import check_rows
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,6 @@ from setvae_cli.training.compare.folder import PAGE, ComparisonFolder
         ({"repeats": 2, "folds": 3, "fold": 1}, "--repeats"),
         ({"repeat": 1, "folds": 3}, "--repeat"),
         ({"folds": 3, "resume_from_checkpoint": "x"}, "--resume-from-checkpoint"),
-        ({"label": ["a"], "fold_label": "b"}, "--fold-label"),
     ],
 )
 def test_options_that_contradict_one_another_are_refused(options, option) -> None:
@@ -69,6 +74,30 @@ def test_a_run_that_has_changed_is_compared_anew_and_the_earlier_one_is_kept(
     assert "The run has changed (max_epochs)" in capsys.readouterr().err
     kept = json.loads((run.path / "abandoned/0" / BESIDE / "plan.json").read_text())
     assert kept["settings"]["max_epochs"] == 2
+
+
+@pytest.mark.parametrize("dealt_by", [None, "second"])
+def test_another_label_is_tuned_and_compared_in_the_fold_of_the_checkpoint(
+    tmp_path: Path, dealt_by: str | None
+) -> None:
+    labels = pa.table({
+        "subject_id": pa.array([f"s{i}" for i in range(60)], pa.string()),
+        "first": pa.array([int(i % 3 == 0) for i in range(60)], pa.int32()),
+        "second": pa.array([int(i % 7 < 3) for i in range(60)], pa.int32()),
+    })  # fmt: skip
+    source = tiny.cohort(60, outcomes=Labels(labels, "outcomes.csv"))
+    store = Store.open(tiny.write(source, tmp_path / "store").path)
+    fold = {"folds": 3, "fold": 1, "fold_label": dealt_by}
+    checkpoint = checkpoint_of(store, tmp_path / "trained", tasks=False, objective="elbo", **fold)
+    before = split_rows(model_for(store, **fold).settings, store, "test")
+    for label in ("first", "second"):
+        given = {"ckpt": str(checkpoint), "label": (label,), "output_dir": str(tmp_path)}
+        settings = started(FinetuneSettings.from_flat(given), Output("finetune"))
+        assert split_rows(settings, store, "test").tolist() == before.tolist()
+        check_together(settings, Output("finetune"))
+        compared = Comparison(settings, store, ComparisonFolder(tmp_path / "comparison"))
+        check_rows(compared)
+        assert (compared.label, compared.extent.pretrains) == (label, False)
 
 
 def test_a_warning_that_every_job_repeats_is_said_once() -> None:

@@ -14,7 +14,7 @@ from setvae_cli.training.compare.jobs import Job, Place
 from setvae_cli.training.compare.run import JobStarted
 from setvae_cli.training.compare.times import Left
 
-FEW = Job("finetuned", Place(1, 2, 0.05), 1)
+FEW = Job("finetuned", Place(1, 2, 0.05))
 
 
 def said(left: Left | None, since: float, capsys) -> str:
@@ -33,7 +33,7 @@ def test_in_a_log_every_job_is_a_line(capsys) -> None:
     view(JobStarted(FEW, 12, 41, Left(100.0, 1400.0, bound=False)))
     assert capsys.readouterr().err.splitlines() == [
         "job 1 of 41: trees on summaries  0 %",
-        "job 12 of 41: fine-tuning, fold 3 of repeat 2, 5 % of labels  27 %  about 25 min left",
+        "job 12 of 41: fine-tuning, fold 2 of repeat 1, 5 % of labels  27 %  about 25 min left",
     ]
 
 
@@ -70,4 +70,4 @@ def test_on_a_terminal_it_is_one_line_that_fits(columns: int, monkeypatch) -> No
     assert all(len(line.rstrip()) <= columns for line in lines)
     assert all("312 of 741: fine-tuning" in line for line in lines)
     assert any("up to 85 min left" in line for line in lines)
-    assert any("repeat 2" in line for line in lines) == (columns == 120)
+    assert any("repeat 1" in line for line in lines) == (columns == 120)

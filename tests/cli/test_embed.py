@@ -53,6 +53,17 @@ def numbers(path: str = "embeddings.parquet") -> np.ndarray:
     return np.stack([table[name].to_numpy() for name in names], 1)
 
 
+def test_a_damaged_store_gives_no_vectors(here: Any, run: RunFolder) -> None:
+    shard = Path("store/shards/00000.arrow")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    shard.write_bytes(content)
+    done = here("embed", str(run.best_or_last()))
+    assert done.returncode == 1
+    assert "00000.arrow: was changed since it was written: its checksum differs" in done.stderr
+    assert not Path("embeddings.parquet").exists()
+
+
 def test_a_checkpoint_alone_is_enough(here: Any, run: RunFolder) -> None:
     best = run.best_or_last()
     done = here("embed", str(best))

@@ -57,7 +57,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def predictions() -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = pq.read_table(REPORT / "predictions.parquet").to_pydict()
+    (folder,) = REPORT.parent.glob("evaluation*")
+    found: dict[str, list[Any]] = pq.read_table(folder / "predictions.parquet").to_pydict()
     return found
 
 
@@ -136,8 +137,9 @@ def test_a_store_without_labels_gets_predictions_alone(here, run: RunFolder) -> 
     done = here("evaluate", RUN, "--data", "other", "--split", "all", "--json")
     assert done.returncode == 0, done.stderr
     assert "warning: the data have no label death: what needs it is absent" in done.stderr
-    assert {path.name for path in REPORT.iterdir()} == WRITTEN
-    assert {stat.S_IMODE(path.stat().st_mode) for path in REPORT.iterdir()} == {0o600}
+    (folder,) = REPORT.parent.glob("evaluation_all_data-*")
+    assert {path.name for path in folder.iterdir()} == WRITTEN
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     (task,) = json.loads(done.stdout)["tasks"]
     assert {(one["value"], one["reason"]) for one in task["metrics"]} == {
         (None, "no labelled subjects")
@@ -179,6 +181,35 @@ def test_ids_stand_in_predictions_where_they_are_asked_for(here, run: RunFolder)
     ids = Store.open("store").rows["subject_id"].to_pylist()
     assert found["subject_id"] == [ids[row] for row in found["row"]]
     assert not REPORT.exists()
+
+
+def test_a_page_of_somebody_else_is_not_overwritten(here, run: RunFolder) -> None:
+    Path("there").mkdir()
+    Path("there/report.html").write_text("precious")
+    done = here("evaluate", RUN, "--save-dir", "there", *FEW)
+    assert done.returncode == 2
+    assert "there: holds report.html, and no whole report that it would be of" in done.stderr
+    assert Path("there/report.html").read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_another_split_or_checkpoint_has_a_folder_of_its_own(here, run: RunFolder) -> None:
+    last = run.checkpoints / "collapsed_step=3_bs=4.ckpt"
+    last.write_bytes(run.best_or_last().read_bytes())
+    for given in ([RUN], [RUN, "--split", "validation"], [str(last), "--split", "all"]):
+        assert here("evaluate", *given, *FEW).returncode == 0
+    assert sorted(path.name for path in REPORT.parent.iterdir()) == [
+        "evaluation", "evaluation_all_collapsed_step=3_bs=4", "evaluation_validation",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_next_command_is_of_the_checkpoint_that_was_named(here, run: RunFolder) -> None:
+    named = run.best_or_last()
+    assert f"evaluate {RUN} --by Ward" in here("evaluate", str(named), *FEW).stderr
+    other = run.checkpoints / "collapsed_step=3_bs=4.ckpt"
+    other.write_bytes(named.read_bytes())
+    assert f"evaluate {other} --by Ward" in here("evaluate", str(other), *FEW).stderr
 
 
 @pytest.mark.slow

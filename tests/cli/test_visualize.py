@@ -46,11 +46,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return write_trained(Path("outputs"), model_for(Store.open(tmp_path / "store")), "store")
 
 
-def rows_of(folder: str) -> dict[str, list[object]]:
+def rows_of(folder: Path | str) -> dict[str, list[object]]:
     found: dict[str, list[object]] = pq.read_table(f"{folder}/latents.parquet").to_pydict()
     return found
 
 
+@pytest.mark.slow
 def test_a_checkpoint_alone_is_enough(here, run: RunFolder) -> None:
     done = here("visualize", str(run.best_or_last()), *FAST)
     assert done.returncode == 0, done.stderr
@@ -165,7 +166,9 @@ def test_a_store_without_labels_is_looked_at(here, run: RunFolder) -> None:
     tiny.write(tiny.cohort(60, outcomes=None), Path("other"))
     done = here("visualize", RUN, "--data", "other", *FAST)
     assert done.returncode == 0, done.stderr
-    assert set(rows_of(REPORT)["label"]) <= {None, -1}
+    (folder,) = Path(REPORT).parent.iterdir()
+    assert folder.name.startswith("latents_data-")
+    assert set(rows_of(folder)["label"]) <= {None, -1}
 
 
 @pytest.mark.slow
@@ -243,7 +246,7 @@ def test_under_80_percent_of_known_events_are_refused(here, run: RunFolder, tmp_
     [
         (["nowhere.ckpt"], r"nowhere\.ckpt: no such file .*"),
         (["notes.txt"], r"notes\.txt: is no checkpoint; .*"),
-        (["store"], r"store: is no run: it has no folder of checkpoints; .*"),
+        (["store"], r"store: is a store; name a run here, and the store with --data"),
         (["--output-dir", "elsewhere"], r"elsewhere: holds no run; .*"),
         ([RUN, "--checkpoint", "b.ckpt"], r"--checkpoint: is given beside RUN_OR_CKPT; keep one"),
         ([RUN, "--max-batches", "0"], r"--max-batches: must be at least 1, got 0"),

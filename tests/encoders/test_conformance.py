@@ -43,7 +43,7 @@ FOREIGN: dict[str, Callable[[], Any]] = {
         )
         for build in (gru, transformer)
         for reduced, pool in (
-            (True, "last"),
+            (True, None),
             (False, "last"),
             (False, "mean"),
             (False, "attention"),

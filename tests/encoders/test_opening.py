@@ -12,7 +12,7 @@ from torch import nn
 from setvae_cli.encoders.callable import CallableEncoder
 from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.encoders.lifestream import LifestreamEncoder
-from setvae_cli.encoders.opening import load_weights, open_encoder
+from setvae_cli.encoders.opening import adapt, load_weights, open_encoder
 from setvae_cli.encoders.weights import match
 from setvae_cli.errors import InputError, SettingsError
 from tests.encoders.lifestream import gru
@@ -33,6 +33,11 @@ SIMPLE = (
     "    raise ValueError('no weights\\nsecond line')\n"
     "class Sizeless(torch.nn.Module):\n"
     "    pass\n"
+    "class Kept(torch.nn.Linear):\n"
+    "    embedding_size = 2\n"
+    "kept = Kept(1, 2)\n"
+    "def the_same():\n"
+    "    return kept\n"
 )
 
 
@@ -43,6 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken_here.py").write_text("import no_such_package_anywhere\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*os.sys.path])
+    monkeypatch.delitem(os.sys.modules, "modules_here", raising=False)
     return tmp_path
 
 
@@ -76,6 +82,37 @@ def test_first_weights_are_a_function_of_the_seed_and_leave_the_generator_alone(
     for name, tensor in same.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
     assert any(not torch.equal(t, other.state_dict()[n]) for n, t in same.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["modules_here:kept", "modules_here:the_same"])
+def test_weights_of_a_file_and_of_training_stay_out_of_the_module_that_was_named(
+    here: Path, name: str
+) -> None:
+    torch.save({"weight": torch.ones(2, 1), "bias": torch.ones(2)}, here / "w.pt")
+    first = open_encoder(name, codes=8).state_dict()
+    trained = open_encoder(name, codes=8, checkpoint=here / "w.pt")
+    again = open_encoder(name, codes=8).state_dict()
+    assert torch.equal(trained.state_dict()["encoder.weight"], torch.ones(2, 1))
+    assert not torch.equal(first["encoder.weight"], torch.ones(2, 1))
+    assert all(torch.equal(weight, again[each]) for each, weight in first.items())
+
+
+def test_first_weights_of_a_module_are_a_function_of_its_code(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = open_encoder("modules_here:kept", codes=8, seed=1).state_dict()
+    monkeypatch.delitem(os.sys.modules, "modules_here")  # as in a process that goes on
+    torch.rand(3)
+    other = open_encoder("modules_here:kept", codes=8, seed=2).state_dict()
+    assert all(torch.equal(weight, other[each]) for each, weight in one.items())
+
+
+def test_a_class_from_python_is_refused_in_one_sentence() -> None:
+    class Sized(nn.Linear):
+        embedding_size = 2
+
+    with pytest.raises(SettingsError, match="is a class, expected an encoder that it makes; call"):
+        adapt(Sized)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from setvae_cli.evaluation.metrics import mean_auroc, measure, rank_metrics
+from setvae_cli.evaluation.metrics import mean_of, measure, rank_metrics
 
 
 def one_task(logits, labels, **options):
@@ -62,7 +62,7 @@ def test_a_nan_prediction_makes_metrics_absent_and_not_one():
 def test_an_empty_split_has_no_metric():
     metrics = one_task([], np.empty(0, int))
     assert [m.reason for m in metrics] == ["no labelled subjects"] * 3
-    assert mean_auroc(metrics) is None
+    assert mean_of(metrics, "auroc") is None
 
 
 def test_a_missing_label_is_not_class_zero():
@@ -109,4 +109,15 @@ def test_tasks_read_their_own_columns():
     labels = np.array([[1, 0], [0, 1], [1, -1]])
     found = measure(logits, labels, labels >= 0, tasks=("a", "b"), classes=(2, 2), resamples=0)
     assert [(m.task, m.name, m.subjects) for m in found][3] == ("b", "auroc", 2)
-    assert mean_auroc(found) == 1.0
+    assert mean_of(found, "auroc") == 1.0
+
+
+def test_an_interval_draws_the_stays_of_a_patient_together():
+    rng = np.random.default_rng(4)
+    patients = np.repeat(np.arange(60), 5)
+    labels = (rng.random(60) < 0.4).astype(int)[patients]
+    logits = 0.5 * labels + rng.normal(size=60)[patients]
+    alone, together = (one_task(logits, labels, groups=g)[0] for g in (None, patients))
+    assert alone.value == together.value
+    assert together.high - together.low > 1.8 * (alone.high - alone.low)
+    assert one_task(logits, labels, groups=np.arange(300))[0] == alone

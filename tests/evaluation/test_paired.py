@@ -118,6 +118,19 @@ def test_a_fold_without_both_classes_is_none_to_be_ahead_in() -> None:
     assert {row.name: row.ahead for row in rows} == {"finetuned": (1, 2), "scratch": (0, 2)}
 
 
+def test_what_nothing_can_be_chosen_by_is_said() -> None:
+    def advice(*classes: int) -> str:
+        labels = np.array(classes)
+        one_cell = np.zeros(len(labels), np.int64)
+        tested = Design(one_cell, np.arange(len(labels)), labels, 3)
+        found = figures(tested, np.eye(3)[labels], resamples=0)
+        return decide([Method("probe", found)], lacking=tested.lacks_a_class).advice
+
+    told = "Nothing to choose by: among the test subjects"
+    assert advice(0, 1, 1, 0) == f"{told} class 2 is not present."
+    assert advice(1, 1) == f"{told} only class 1 is present."
+
+
 @pytest.mark.slow
 def test_intervals_of_a_difference_cover_the_truth_as_often_as_they_say() -> None:
     generator = np.random.default_rng(5)

@@ -15,6 +15,7 @@ from setvae_cli.evaluation.attributes import Attribute, attribute, attribute_nam
 from setvae_cli.evaluation.labelled import Labelled, sigmoid
 from setvae_cli.evaluation.scores import score
 from setvae_cli.evaluation.subgroups import by_attribute
+from setvae_cli.reports.evaluation.page import said_of_hidden
 from setvae_cli.store.reader import Store
 
 
@@ -83,6 +84,19 @@ def test_small_groups_have_no_figures() -> None:
     assert most.auroc is not None
     assert most.gap is None  # it would tell of the few
     assert table.suppressed
+
+
+def test_what_would_give_positives_away_is_not_shown_beside_a_small_group() -> None:
+    of = drawn(220, seed=3)
+    place = np.digitize(np.arange(220), (14, 74, 136))  # of the first group one class is small
+    table = by_attribute(of, Attribute("Ward", ("few", "a", "b", "c"), place), resamples=20)
+    inexact = [one for one in table.groups if one.shown.figures and not one.shown.exact]
+    assert inexact
+    for one in table.groups:
+        assert (one.observed_to_expected is not None) == one.shown.exact
+        assert one.shown.exact or not one.off
+    assert all(one.auroc is not None for one in inexact)
+    assert "no observed to expected" in said_of_hidden(table)
 
 
 def test_figures_of_groups_have_three_digits() -> None:

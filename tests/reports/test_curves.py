@@ -362,6 +362,7 @@ def test_a_name_is_no_formula_and_a_long_one_is_cut() -> None:
     assert len(draw(named)) == 3
 
 
+@pytest.mark.slow
 def test_a_contrastive_run_has_its_loss_and_recall_and_no_empty_panel() -> None:
     run = curves(
         train_loss_step=FALLING,
@@ -380,6 +381,11 @@ def test_a_contrastive_run_has_its_loss_and_recall_and_no_empty_panel() -> None:
     heights = {int.from_bytes(picture.narrow[20:24]) for picture in draw([run])}
     plain = [int.from_bytes(picture.narrow[20:24]) for picture in draw([curves(**HEALTHY)])]
     assert max(heights) < min(plain)  # two panels below one another, and never three
+
+
+def test_a_short_run_without_dynamics_has_the_other_figures() -> None:
+    run = curves(train_forecast_epoch=FALLING, val_forecast=FALLING[9::10])
+    assert [one.name for one in draw([run])] == ["loss_curves", "performance_metrics"]
 
 
 def test_lines_of_compared_runs_stay_apart_in_grey() -> None:

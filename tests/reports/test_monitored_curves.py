@@ -237,6 +237,7 @@ def test_the_use_of_latents_is_drawn_where_it_was_logged(tmp_path: Path) -> None
     assert "latent_use" in pictures(bare, ours, old, plain)
 
 
+@pytest.mark.slow
 def test_the_original_s_numbers_carry_their_caveat_in_the_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

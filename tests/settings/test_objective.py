@@ -3,7 +3,7 @@
 import pytest
 
 from setvae_cli.errors import SettingsError
-from setvae_cli.settings.command import TrainSettings
+from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.settings.merge import merge
 from setvae_cli.settings.objective import ObjectiveSettings
 from setvae_cli.settings.presets import COLES, FORECAST, objective_defaults
@@ -50,6 +50,25 @@ def test_a_sum_that_means_nothing_is_refused_in_one_sentence(
     with pytest.raises(SettingsError, match=words) as told:
         merged(**options)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "known"),
+    [
+        (FinetuneSettings, "optimizer", "sgd", "adam, adamw"),
+        (FinetuneSettings, "scheduler", "step", "cosine, plateau, none"),
+        (TrainSettings, "scheduler", "step", "cosine, constant"),
+        (FinetuneSettings, "monitor", "val_f2", "val_auc, val_acc, val_loss"),
+        (FinetuneSettings, "activation", "softsign", "relu, gelu, silu, tanh"),
+        (FinetuneSettings, "unfreeze", "slowly", "at-once, stages"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_names_there_are(
+    command: type[TrainSettings], option: str, name: str, known: str
+) -> None:
+    with pytest.raises(SettingsError) as told:
+        merge(command, options={option: name}, environment={}, config=None)
+    assert str(told.value) == f"--{option}: must be one of {known}, got {name}"
 
 
 def test_a_forecast_without_labels_brings_defaults_that_anything_given_wins_over() -> None:

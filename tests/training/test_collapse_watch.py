@@ -239,7 +239,8 @@ def test_an_end_that_was_overruled_is_not_remembered_when_stop_is_asked_for_agai
     assert result.steps == step + 3
 
 
-@pytest.mark.parametrize("name", ["max_beta", pytest.param("free_bits", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["max_beta", "free_bits"])
 def test_a_changed_objective_lasts_over_a_resume_until_it_is_given_anew(
     store, small, tmp_path, monkeypatch, name
 ) -> None:
@@ -293,7 +294,8 @@ def test_a_watch_that_is_switched_off_does_not_undo_what_it_did(
     assert set(late.values()) == {5.0}
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_was_stopped_within_an_epoch_leaves_what_a_whole_one_leaves(
     store, small, tmp_path, warned, workers
 ) -> None:

@@ -17,6 +17,7 @@ from setvae_cli.settings.finetune import TuningSettings
 from setvae_cli.training.class_weights import class_weights
 from setvae_cli.training.diagnosis import Facts, diagnose, guessing_loss
 from setvae_cli.training.fit import fit
+from setvae_cli.training.measured import Measured
 from setvae_cli.training.plateau import Plateau
 from setvae_cli.training.resumption import prepare
 from setvae_cli.training.selection import Selection
@@ -194,6 +195,22 @@ def test_missing_labels_take_no_part_in_accuracy_and_f1():
     assert absent == dict.fromkeys(("val_acc", "val_f1"), "no labelled subjects")
 
 
+def test_measures_of_several_labels_have_a_mean_over_those_that_have_them():
+    logits = np.array([[1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [2.0, -1.0, 1.0], [-2.0, -1.0, 1.0]])
+    labels = np.array([[1, 1, 0], [0, 1, 0], [1, 0, -1], [1, 1, 1]])
+    tasks, classes = ("death", "sepsis", "shock"), (2, 2, 2)
+    swept = Swept(np.arange(4), logits, labels, labels >= 0, {"loss": 1.0})
+    said = {**Measured.of(swept, tasks, classes).scalars, **thresholded(swept, tasks, classes)[0]}
+    for tag in ("val_auc", "val_auprc", "val_acc", "val_f1"):
+        assert len({said[f"{tag}_{task}"] for task in tasks}) > 1
+        assert said[tag] == pytest.approx(np.mean([said[f"{tag}_{task}"] for task in tasks]))
+    none = Swept(np.arange(4), logits, labels, np.array([[True, False, False]] * 4), {"loss": 1.0})
+    found, absent = thresholded(none, tasks, classes)
+    assert found["val_f1"] == found["val_f1_death"]
+    assert found["val_acc"] == found["val_acc_death"]
+    assert absent["val_f1_shock"] == "no labelled subjects"
+
+
 def test_f1_is_that_of_the_positive_class_and_absent_without_one():
     said, truth = np.array([1, 1, 1, 0, 0]), np.array([1, 0, 1, 1, 0])
     assert f1(said, truth, 2)[0] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
@@ -239,7 +256,15 @@ FACTS = Facts(
         ({"labels": {"death": [900, 4]}}, "a class of death has 4 training subjects"),
         ({"labels": {"death": [900, 1]}}, "a class of death has 1 training subject, which"),
         ({"losses": (0.5, 0.9, 1.2)}, "likely too high; lower --lr"),
-        ({"resting": 0.97}, "97 % of the weights were frozen"),
+        ({"losses": (0.6, 0.5, 0.498)}, "ended hardly better than guessing classes (epoch 1"),
+        ({"losses": (0.3, 0.31, 0.32)}, "ended with a higher loss than it began (epoch 1"),
+        ({"losses": (0.5, 0.9, 1.2), "rate": 1e-4, "ratio": 0.1}, "learning rates are low"),
+        ({"resting": 0.97}, "97 % of the encoder rested to the end"),
+        ({"resting": 1.0, "rate": 1e-4}, "the encoder rested in every step; let it learn"),
+        (
+            {"losses": (0.9, 0.7, 0.6), "resting": 1.0},
+            "still falling after 3 epochs, and the encoder rested in all of them; let it learn",
+        ),
         ({"norms": (1e-6,) * 3}, "gradients are nearly nothing"),
         ({"norms": (300.0,) * 3}, "were clipped to 1"),
         ({"rate": 1e-4, "ratio": 0.1}, "learning rates are low (head 0.0001, encoder 1e-05)"),

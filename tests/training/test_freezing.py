@@ -12,7 +12,10 @@ from setvae_cli.runs.model import build_classifier, build_untrained
 from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.settings.finetune import Frozen, TuningSettings
 from setvae_cli.training.fit import fit
-from setvae_cli.training.freezing import Freezing, encoder_parameters
+from setvae_cli.training.freezing import Freezing, encoder_parameters, warn_of_rest
+from setvae_cli.training.part import Part
+from setvae_cli.training.prepared import prepare_run
+from setvae_cli.training.team import Team
 from tests.training.resuming import first_run, ignore
 from tests.training.tuned import WithNorm, checkpoint_of, settings_in
 
@@ -107,6 +110,51 @@ def test_freezing_may_be_said_in_the_words_of_the_original(options, expected):
 def test_freezing_that_is_said_twice_or_half_is_refused(options):
     with pytest.raises(ValueError, match="freeze"):
         TuningSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"freeze": "until:50"},
+            "--freeze until:50: the encoder has none of the 2 epochs planned to learn in; "
+            "lower the bound of 50 epochs, or raise --max-epochs",
+        ),
+        ({"freeze_epochs": 2}, "--freeze-epochs 2: the encoder has none of the 2 epochs"),
+        (
+            {"freeze": "until:1,99999steps", "unfreeze": "stages"},
+            "--freeze until:1,99999steps: a part of the encoder has none of the 12 steps",
+        ),
+        ({"freeze": "until:1", "unfreeze": "stages"}, "a part of the encoder has none"),
+        ({"freeze": "until:9steps", "max_steps": 9}, "of 9 steps, or raise --max-steps"),
+        ({"freeze": "until:1"}, ""),
+        ({"freeze": "all"}, ""),
+        ({}, ""),
+    ],
+)
+def test_unfreezing_that_never_fires_is_said_before_training(options, said, caplog):
+    settings = FinetuneSettings.from_flat(options)
+    warn_of_rest(settings, steps=settings.optimizer.max_steps or 12, epochs=2)
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.records)
+
+
+def test_a_run_says_that_its_encoder_will_never_learn(store, tmp_path, caplog):
+    checkpoint = checkpoint_of(store, tmp_path / "trained")
+    settings = settings_in(tmp_path / "tuned", checkpoint, freeze="until:50")
+    prepare_run(settings, store, None, Team(Part()))
+    assert "--freeze until:50: the encoder has none of the 2 epochs planned" in caplog.text
+
+
+def test_the_share_of_the_encoder_that_rests_is_all_of_it_while_only_the_head_learns(model):
+    freezing = Freezing(model, Frozen((1, 2), "epochs"), keeps_elbo=False)
+    shares = []
+    for epoch in range(3):
+        freezing.apply(0, epoch)
+        shares.append(freezing.share)
+    assert shares[0] == 1
+    assert 0 < shares[1] < 1
+    assert shares[2] == 0
 
 
 @pytest.mark.parametrize("foreign", [False, True])

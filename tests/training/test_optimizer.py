@@ -9,6 +9,8 @@ from setvae_cli.runs.model import build_untrained
 from setvae_cli.training.averaging import averaged_copy, update_average
 from setvae_cli.training.finite import FiniteWatch
 from setvae_cli.training.optimizer import build_optimizer, set_rate, undecayed
+from tests.encoders.lifestream import gru, transformer
+from tests.models import ARCHITECTURES, make_model
 
 
 @pytest.fixture
@@ -39,6 +41,44 @@ def test_norms_biases_and_embeddings_do_not_decay(model, settings):
     )
     assert any(names.values())
     assert not decayed & {id(p) for p in undecayed(model)}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_in_models_of_setvae_only_what_is_called_weight_decays(name):
+    model = make_model(name)
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    looked_up = {id(p) for table in tables for p in table.parameters()}
+    still = {id(p) for p in undecayed(model)}
+    for name, p in model.named_parameters():
+        decays = name.endswith("weight") and p.ndim > 1 and id(p) not in looked_up
+        assert (id(p) not in still) == decays, name
+
+
+class Positions(nn.Module):
+    """Parameters that others hold themselves, and a norm over two dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(5, 4))
+        self.relative_bias = nn.Parameter(torch.zeros(5, 4))
+        self.mixing = nn.Parameter(torch.zeros(4, 4))
+        self.norm = nn.LayerNorm((3, 4))
+
+
+def test_in_encoders_of_others_matrices_decay_whatever_they_are_called():
+    model = nn.ModuleDict({"gru": gru(4), "transformer": transformer(4), "more": Positions()})
+    still = {id(p) for p in undecayed(model)}
+    decayed = {name for name, p in model.named_parameters() if id(p) not in still}
+    layer = "transformer.seq_encoder.layers.layers.0"
+    assert decayed == {
+        "gru.seq_encoder.rnn.weight_ih_l0",
+        "gru.seq_encoder.rnn.weight_hh_l0",
+        f"{layer}.self_attn.in_proj_weight",
+        f"{layer}.self_attn.out_proj.weight",
+        f"{layer}.linear1.weight",
+        f"{layer}.linear2.weight",
+        "more.mixing",
+    }
 
 
 def test_the_set_encoder_learns_at_its_share_of_the_rate(model, settings):

@@ -148,6 +148,7 @@ def test_a_signal_at_any_instant_changes_no_bit(
     assert_same_end(whole, folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_within_an_epoch_ends_the_same_when_it_was_stopped_there(
     store, settings, tmp_path, monkeypatch
 ):
@@ -222,6 +223,7 @@ def test_a_wrong_request_leaves_no_error_checkpoint(store, settings, tmp_path):
     assert not list(first_run(parts).checkpoints.glob("error_*"))
 
 
+@pytest.mark.slow
 def test_a_validation_that_was_cut_short_is_rerun_whole_and_logged_once(
     store, settings, tmp_path, monkeypatch
 ):
@@ -269,6 +271,7 @@ def test_interrupted_and_error_checkpoints_stay_as_many_as_are_kept(store, setti
     assert len(folder.marked("error")) == 2
 
 
+@pytest.mark.slow
 def test_tensorboard_sees_each_step_once(store, settings, whole, tmp_path):
     parts = settings(**OPTIONS, output_dir=str(tmp_path))
     with pytest.raises(Terminated):
@@ -284,6 +287,7 @@ def test_tensorboard_sees_each_step_once(store, settings, whole, tmp_path):
     assert seen[0] == seen[1]
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_a_save_keeps_the_last_good_checkpoint_and_names_it(
     store, settings, whole, tmp_path, monkeypatch
 ):

@@ -10,8 +10,10 @@ from setvae_cli.runs.checkpoint import read, save
 from setvae_cli.runs.export import export
 from setvae_cli.runs.model import build_untrained
 from setvae_cli.settings.command import FinetuneSettings
+from setvae_cli.store.reader import Store
 from setvae_cli.training.beginning import begin
 from setvae_cli.training.starting import check_given, is_body, open_origin
+from tests.tiny import cohort, outcomes, write
 from tests.training.tuned import checkpoint_of, settings_in
 
 
@@ -109,6 +111,13 @@ def test_labels_and_classes_are_those_of_the_data(checkpoint, store, tmp_path):
         begun(checkpoint, store, tmp_path, label=["sepsis"])
     with pytest.raises(SettingsError, match="is 3, and death has 2 classes"):
         begun(checkpoint, store, tmp_path, n_classes=[3])
+
+
+def test_labels_of_one_class_are_refused_with_what_fine_tuning_can_do(checkpoint, tmp_path):
+    alike = cohort(20, outcomes=outcomes({f"s{i}": 0 for i in range(20)}))
+    one = Store.open(write(alike, tmp_path / "alike").path)
+    with pytest.raises(InputError, match=r"death has 1 class in training, .*; name another"):
+        begun(checkpoint, one, tmp_path)
 
 
 def test_without_hidden_layers_the_head_is_that_of_training(checkpoint, store, tmp_path):

@@ -107,10 +107,15 @@ def beside(
     from setvae_cli.runs.folder import RunFolder
     from setvae_cli.training.compare.comparison import Comparison
     from setvae_cli.training.compare.folder import ComparisonFolder
+    from setvae_cli.training.compare.material import lacking
 
     if not output.speaks_json:
         output.result(lines, data)
     store = store_to_train_on(settings, output)
+    if lacking(settings, store) is not None:  # which was said before the run was trained
+        if output.speaks_json:
+            output.result(lines, data)
+        return
     with placed(settings.data):
         folder, best = ComparisonFolder(run / BESIDE), RunFolder(run).best_or_last()
         comparison = Comparison(settings, store, folder, best)
@@ -164,7 +169,7 @@ def check_together(settings: FinetuneSettings, output: Output) -> None:
     Raises:
         SettingsError: Some do.
     """
-    fold, tuning, compared = settings.fold, settings.tuning, settings.comparison
+    fold, compared = settings.fold, settings.comparison
     every_fold = fold.folds is not None and fold.fold is None
     if compared.repeats > 1 and not every_fold:
         what = "counts the times that all folds are dealt out, and one place is fine-tuned"
@@ -176,10 +181,6 @@ def check_together(settings: FinetuneSettings, output: Output) -> None:
         what = "names one run, and a comparison has many"
         mend = "use --resume auto, or setvae resume with the comparison's folder"
         raise SettingsError(what, where="--resume-from-checkpoint", mend=mend)
-    other = fold.fold_label is not None and tuning.label and fold.fold_label != tuning.label[0]
-    if other and compared.compare:
-        what = f"is {fold.fold_label:.60}, and {tuning.label[0]:.60} is compared"
-        raise SettingsError(what, where="--fold-label", mend="leave it out, or use --no-compare")
     if not compared.compare:
         usual, flat = type(settings)().to_flat(), settings.to_flat()
         for name in ("ensemble", "with_trees", "scratch_epochs", "resamples"):

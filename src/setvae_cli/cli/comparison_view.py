@@ -66,10 +66,12 @@ def _head(started: JobStarted, width: int | None) -> str:
 def _place(job: Job) -> list[str]:
     place, parts = job.place, []
     if place.fold is not None:
-        again = f" of repeat {place.repeat + 1}" if place.repeat else ""
-        parts.append(f"fold {place.fold + 1}{again}")
+        again = f" of repeat {place.repeat}" if place.repeat else ""
+        parts.append(f"fold {place.fold}{again}")  # from 0, as --fold and names of folders
     if place.share < 1:
         parts.append(f"{100 * place.share:g} % of labels")
+    if job.seed:
+        parts.append(f"seed {job.seed}")
     return parts
 
 

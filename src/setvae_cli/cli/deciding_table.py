@@ -118,7 +118,8 @@ def _told(shares: Shares) -> list[str]:
     if shares.seeds > 1:
         parts.append(f"networks: mean of {shares.seeds} seeds")
     if shares.scratch_epochs:
-        parts.append(f"from scratch: {numbers.counted(shares.scratch_epochs, 'epoch')}")
+        more = ", more with fewer labels" if len(shares.decisions) > 1 else ""
+        parts.append(f"from scratch: {numbers.counted(shares.scratch_epochs, 'epoch')}{more}")
     parts.append("differences: in pairs, 95 % over subjects")
     if shares.folds and len(shares.decisions) > 1:
         parts.append("folds: in how many the fine-tuned one is better")

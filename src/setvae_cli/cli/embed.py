@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.embed_table import KEY_WIDTH, Embedded, plain, table
+from setvae_cli.cli.of_a_run import intact
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
@@ -24,7 +26,9 @@ from setvae_cli.settings.run import RunSettings
 if TYPE_CHECKING:
     from torch import nn
 
+    from setvae_cli.evaluation.embed import Piece
     from setvae_cli.evaluation.embedder import Embedder
+    from setvae_cli.store.reader import Store
 
 CAUTION = "It holds subject ids and what tells of them: keep it as you keep the data."
 
@@ -109,17 +113,18 @@ def _write(embedder: Embedder, settings: EmbedSettings, output: Output) -> Embed
         tail = f"{numbers.count(done / seconds)} subjects/s" if seconds > 0 else ""
         output.progress("embedding", done / total, tail)
 
+    vectors = embed(
+        embedder.encoder,
+        embedder.dataset,
+        embedder.asked,
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
     with _computing(embedder, settings):
         size = write_embeddings(
             settings.out,
             embedder.store,
-            embed(
-                embedder.encoder,
-                embedder.dataset,
-                embedder.asked,
-                batch_size=settings.batch_size,
-                progress=progress,
-            ),
+            _of_intact(vectors, embedder.store, settings),
             embedder.splits,
             with_labels=settings.with_labels,
             about=embedder.about,
@@ -134,6 +139,12 @@ def _write(embedder: Embedder, settings: EmbedSettings, output: Output) -> Embed
         matched=1 - embedder.dataset.unmatched,
         seconds=time.monotonic() - started,
     )
+
+
+def _of_intact(vectors: Iterator[Piece], store: Store, settings: EmbedSettings) -> Iterator[Piece]:
+    """The same vectors, whose end is reached only when no file of the store was changed."""
+    with intact(store, settings.output_dir):
+        yield from vectors
 
 
 def _computing(embedder: Embedder, settings: EmbedSettings) -> AbstractContextManager[None]:

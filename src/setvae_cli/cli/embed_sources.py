@@ -76,31 +76,35 @@ def foreign(settings: EmbedSettings, output: Output) -> Embedder:
         InputError: The data or the weights cannot be used.
         SettingsError: There is no such encoder.
     """
+    from setvae_cli.encoders.codes import codes_of
     from setvae_cli.encoders.opening import open_encoder
     from setvae_cli.evaluation.embedder import Embedder, check_known, rows_asked
     from setvae_cli.evaluation.views import whole_views
     from setvae_cli.store.format import SPLITS
-    from setvae_cli.store.shareable import shareable_vocabulary
 
     assert settings.encoder is not None, "it was asked for"
     _check_pooling(settings, pools=("embedding", "last", "mean"))
     if settings.data is None:
         mend = "name a store with --data, or a checkpoint"
         raise SettingsError("knows of no data", where="--encoder", mend=mend)
+    if settings.encoder_checkpoint is None:
+        output.warn(
+            "the vectors are of an untrained network, unless --encoder brings weights of its own; "
+            "name a file of them with --encoder-checkpoint"
+        )
     store = store_to_train_on(_as_training(settings), output)
-    vocabulary = shareable_vocabulary(store)
     encoder = open_encoder(
         settings.encoder,
-        codes=len(vocabulary.codes),
+        codes=len(store.vocabulary.codes),
         checkpoint=settings.encoder_checkpoint,
-        pool="mean" if settings.encoding.pool == "mean" else "last",
+        pool=None if settings.encoding.pool == "embedding" else settings.encoding.pool,
         seed=FIRST_SEED,
     )
     splits = {name: store.split(name) for name in SPLITS}
     asked = rows_asked(store, splits, settings.split)
     dataset = whole_views(
         store,
-        vocabulary,
+        codes_of(encoder, store, store.vocabulary),
         asked,
         LoaderSettings(max_sequence_length=None),
         plan_sets=bool(getattr(encoder, "needs_set_plan", False)),
@@ -126,7 +130,8 @@ def _opened(settings: EmbedSettings, path: Path) -> tuple[LoadedModel, SequenceE
             what = "is given beside a checkpoint that holds its own model"
             raise SettingsError(what, where="--encoder", mend="keep one")
         codes = len(header.vocabulary["codes"])
-        theirs = open_encoder(settings.encoder, codes=codes)
+        pool = header.settings.get("pool")
+        theirs = open_encoder(settings.encoder, codes=codes, pool=pool)
     loaded = rebuild(header, content.weights(), path, theirs)
     if isinstance(loaded.model, Classifier):
         _check_pooling(settings, pools=("embedding",))

@@ -13,7 +13,14 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
-from setvae_cli.cli.of_a_run import names_of, placed_on, report_folder
+from setvae_cli.cli.of_a_run import (
+    intact,
+    is_other,
+    names_of,
+    placed_on,
+    report_folder,
+    unusual_data,
+)
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
@@ -46,14 +53,17 @@ def run(settings: EvaluateSettings, output: Output) -> None:
     """
     if settings.run_or_ckpt and settings.checkpoint:
         raise SettingsError("is given beside RUN_OR_CKPT", where="--checkpoint", mend="keep one")
+    if settings.fold.repeats > 1 and settings.fold.folds is None:
+        raise SettingsError("is given without folds", where="--repeats", mend="add --folds 5")
     share_with_group(settings.group_readable)
     given = settings.run_or_ckpt or settings.checkpoint
-    path = named_checkpoint(given, settings.output_dir, output)
+    folds = settings.fold.folds is not None
+    path = named_checkpoint(given, settings.output_dir, output, pretrained=folds)
     output.progress("opening", None, "")
     from setvae_cli.runs.checkpoint import read
     from setvae_cli.runs.model import rebuild
 
-    if settings.fold.folds is not None:
+    if folds:
         from setvae_cli.cli.comparing import evaluate_folds
 
         evaluate_folds(settings, path, output)
@@ -65,13 +75,24 @@ def run(settings: EvaluateSettings, output: Output) -> None:
     encoder = _encoder(content, settings)
     loaded = rebuild(content.header, content.weights(), path, encoder)
     store = _store(loaded, path, settings, output)
-    folder = report_folder(path, settings.save_dir, "evaluation")
-    measured = _measure(loaded, store, _provenance(content, store), settings, output)
+    folder = _folder(content, store, settings)
+    with intact(store, settings.output_dir):
+        measured = _measure(loaded, store, _provenance(content, store), settings, output)
     files = _write(folder, measured, store, settings, output)
     from setvae_cli.cli.evaluation_table import plain, table
 
     output.result(table(measured.findings, files), plain(measured.findings, files))
     _next(measured.findings, path, settings, output)
+
+
+def _folder(content: CheckpointContent, store: Store, settings: EvaluateSettings) -> Path:
+    """Where the files go."""
+    from setvae_cli.reports.evaluation.write import METRICS, PAGE, TABLE
+
+    split = () if settings.split == "test" else (settings.split,)
+    unusual = (*split, *unusual_data(content, store))
+    files = (TABLE, METRICS, PAGE)
+    return report_folder(content.path, settings.save_dir, "evaluation", unusual, files)
 
 
 def check_predicts(content: CheckpointContent, settings: EvaluateSettings) -> None:
@@ -100,7 +121,8 @@ def _encoder(content: CheckpointContent, settings: EvaluateSettings) -> Sequence
         raise SettingsError(what, where="--encoder", mend="leave it out")
     from setvae_cli.encoders.opening import open_encoder
 
-    return open_encoder(settings.encoder, codes=len(content.header.vocabulary["codes"]))
+    codes, pool = len(content.header.vocabulary["codes"]), content.header.settings.get("pool")
+    return open_encoder(settings.encoder, codes=codes, pool=pool)
 
 
 def _store(loaded: LoadedModel, path: Path, settings: EvaluateSettings, output: Output) -> Store:
@@ -203,7 +225,7 @@ def _next(findings: Findings, path: Path, settings: EvaluateSettings, output: Ou
     from setvae_cli.runs.folder import RunFolder
 
     run = RunFolder.of(path)
-    named = shown(run.path if run else path)
+    named = shown(path if run is None or is_other(path, run) else run.path)
     given = (("--encoder", settings.encoder), ("--data", settings.data))
     again = [named, *(word for option, value in given if value for word in (option, value))]
     if findings.attributes and not settings.by and any(task.subjects for task in findings.tasks):

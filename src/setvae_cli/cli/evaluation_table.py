@@ -125,6 +125,8 @@ def _group(one: Subgroup, *, whole: bool = True) -> tuple[str, ...]:
     texts = [_short(each) for each in (one.auroc, auprc, one.observed_to_expected)]
     if not one.shown.figures:
         texts = ["not shown"] * len(texts)
+    elif not one.shown.exact:
+        texts[2] = "not shown"
     return (one.name[:12], one.shown.subjects, one.shown.positives, *texts)
 
 

@@ -57,6 +57,7 @@ def started(settings: FinetuneSettings, output: Output) -> FinetuneSettings:
         InputError: There is no checkpoint, it cannot be opened, or its data are not known.
         SettingsError: An option is given that fine-tuning takes from the checkpoint.
     """
+    from setvae_cli.cli.precompute import store_to_train_on
     from setvae_cli.training.starting import check_given, open_origin, with_architecture
 
     check_given(settings)
@@ -69,8 +70,14 @@ def started(settings: FinetuneSettings, output: Output) -> FinetuneSettings:
     path = named_checkpoint(given, settings.run.output_dir, output, pretrained=True)
     origin = open_origin(path)
     settings = settings.model_copy(update={"ckpt": str(path), "checkpoint": None})
-    settings = in_its_fold(with_architecture(settings, origin.header, path), origin.header, output)
-    return with_data(settings, origin.header, path)
+    architecture = with_architecture(settings, origin.header, path)
+    dealt = in_its_fold(architecture, origin.header, output)
+    settings = with_data(dealt, origin.header, path)
+    if dealt is architecture or not settings.tuning.label or settings.fold.fold_label:
+        return settings
+    first = store_to_train_on(settings, output).tasks[:1]  # by which a checkpoint's fold was dealt
+    fold = settings.fold.model_copy(update={"fold_label": first[0] if first else None})
+    return settings.model_copy(update={"fold": fold})
 
 
 def in_its_fold(settings: FinetuneSettings, header: Header, output: Output) -> FinetuneSettings:
@@ -89,6 +96,8 @@ def in_its_fold(settings: FinetuneSettings, header: Header, output: Output) -> F
         f"The checkpoint is of fold {known['fold']} of {known['folds']}, and so is this run."
     )
     known["label_fraction"] = settings.fold.label_fraction
+    tuned = header.settings.get("label")
+    known["fold_label"] = known["fold_label"] or (tuned[0] if tuned else None)
     return settings.model_copy(update={"fold": FoldSettings.model_validate(known)})
 
 

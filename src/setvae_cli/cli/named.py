@@ -27,15 +27,21 @@ def named_checkpoint(
             where the one before it did.
 
     Raises:
-        InputError: There is no run, or no checkpoint in it.
+        InputError: There is no run, no checkpoint in it, or an exported model was named.
     """
     from setvae_cli.runs.folder import RunFolder
+    from setvae_cli.store.cache import is_store
+    from setvae_cli.training.compare.folder import PLAN
 
     if given is not None and not os.path.isdir(given):
-        return Path(given)
+        return Path(given) if pretrained else _no_export(Path(given))
     run = RunFolder(Path(given)) if given is not None else _latest(output_dir, pretrained)
     if not run.checkpoints.is_dir():
         what, mend = "is no run: it has no folder of checkpoints", "name a run's folder"
+        if (run.path / PLAN).is_file():
+            what, mend = "is a comparison", "name a run or a checkpoint, such as those in its runs/"
+        elif is_store(run.path):
+            what, mend = "is a store", "name a run here, and the store with --data"
         raise InputError(what, where=str(run.path), mend=mend)
     checkpoint = run.best_or_last()
     which = " (the latest of setvae train)" if pretrained else " (the latest)"
@@ -46,6 +52,15 @@ def named_checkpoint(
         ]
     )
     return checkpoint
+
+
+def _no_export(path: Path) -> Path:
+    from setvae_cli.runs.export import begins_as_exported
+
+    if path.is_file() and begins_as_exported(path):
+        what = "is an exported model, which setvae finetune starts from"
+        raise InputError(what, where=str(path), mend="here name a checkpoint")
+    return path
 
 
 def _latest(output_dir: Path, pretrained: bool) -> RunFolder:

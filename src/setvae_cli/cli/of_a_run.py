@@ -1,18 +1,22 @@
-"""What reports on a checkpoint share: their folder, their names, where they compute."""
+"""What reports on a checkpoint share: their folder, their names, where they compute, whole data."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setvae_cli.errors import InputError
+from setvae_cli.errors import DataError, InputError
 from setvae_cli.files import make_folder
 
 if TYPE_CHECKING:
     from setvae_cli.runs.checkpoint import CheckpointContent
+    from setvae_cli.runs.folder import RunFolder
     from setvae_cli.runs.model import LoadedModel
+    from setvae_cli.store.reader import Store
     from setvae_cli.training.machine import Machine
 
 
@@ -29,25 +33,55 @@ class Names:
     begun: str
 
 
-def report_folder(path: Path, save_dir: Path | None, name: str) -> Path:
+def report_folder(
+    path: Path, save_dir: Path | None, kind: str, unusual: Sequence[str], files: Sequence[str]
+) -> Path:
     """Where a report on a checkpoint is written, made before anything is computed.
+
+    Below the run's reports a report has the name of its kind, with what is unusual about it behind:
+    none replaces one on other data, another split or another checkpoint.
 
     Args:
         path: The checkpoint.
         save_dir: What the person named, if anything.
-        name: Of the folder below the run's reports.
+        kind: Of the report.
+        unusual: What it is of, as far as that is not the usual.
+        files: Names that every report of this kind has, and nothing else is expected to have all.
 
     Raises:
-        InputError: Nothing can be written there.
+        InputError: Nothing can be written there, or what is there is no report of this kind.
     """
     from setvae_cli.runs.folder import RunFolder
 
     run = RunFolder.of(path)
-    folder = make_folder(save_dir or (run.report if run else path.parent / "report") / name)
+    mend = "name another --save-dir"
+    if save_dir is None:
+        best = run is None or not is_other(path, run)
+        name = "_".join((kind, *unusual, *(() if best else (path.stem,))))
+        save_dir = (run.report if run else path.parent / "report") / name
+    folder = make_folder(save_dir)
     if not os.access(folder, os.W_OK):
-        mend = "name another --save-dir"
         raise InputError("nothing can be written there", where=str(folder), mend=mend)
+    there = [name for name in files if os.path.lexists(folder / name)]
+    if there and len(there) < len(files):
+        what = f"holds {there[0]}, and no whole report that it would be of; it is not overwritten"
+        raise InputError(what, where=str(folder), mend=mend)
     return folder
+
+
+def is_other(path: Path, run: RunFolder) -> bool:
+    """Whether a checkpoint is another one than its run stands for."""
+    try:
+        usual = run.best_or_last()
+    except InputError:  # it has no other
+        return False
+    return path.resolve() != usual.resolve()
+
+
+def unusual_data(content: CheckpointContent, store: Store) -> tuple[str, ...]:
+    """How a report names data that the model was not trained on: by the start of their digest."""
+    same = store.digest == content.header.data_digest
+    return () if same else (f"data-{store.digest[:8]}",)
 
 
 def placed_on(loaded: LoadedModel, device: str) -> Machine:
@@ -58,6 +92,32 @@ def placed_on(loaded: LoadedModel, device: str) -> Machine:
     machine = resolve(loaded.settings.run.model_copy(update=wanted), loaded.settings.model.dim)
     loaded.model.to(machine.device)
     return machine
+
+
+@contextmanager
+def intact(store: Store, output_dir: Path) -> Iterator[None]:
+    """A context that ends well only if every file of a store has its checksum.
+
+    What a run beside it verified is not read again; what damage led to is not told in its place.
+
+    Args:
+        store: What is read meanwhile.
+        output_dir: Folder of all runs, whose cache remembers what was verified.
+
+    Raises:
+        DataError: A file was changed.
+    """
+    from setvae_cli.store.cache import CACHE
+    from setvae_cli.store.vigil import Vigil
+
+    memory = output_dir / CACHE if output_dir.is_dir() else None
+    with Vigil(store, memory) as vigil:
+        try:
+            yield
+        except DataError:
+            vigil.finish()
+            raise
+        vigil.finish()
 
 
 def names_of(content: CheckpointContent) -> Names:

@@ -20,6 +20,7 @@ from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 
 if TYPE_CHECKING:
     from setvae_cli.evaluation.measures import LevelPosterior, Metric
+    from setvae_cli.store.reader import Store
     from setvae_cli.training.records import Progress, Result, Validated
     from setvae_cli.training.resumption import Resumption
     from setvae_cli.training.team import Team
@@ -181,8 +182,20 @@ def _fit(
 
     if resumption:
         resumption.check(store)
+    _warn_of_no_table(settings, store, output)
     with placed(settings.data):
         return fit(settings, store, view, resumption, team)
+
+
+def _warn_of_no_table(settings: TrainSettings, store: Store, output: Output) -> None:
+    """Say before training that what stands behind it is left out."""
+    if isinstance(settings, FinetuneSettings) and settings.comparison.compare:
+        from setvae_cli.training.compare.material import lacking
+
+        with placed(settings.data):
+            why = lacking(settings, store)
+        if why is not None:
+            output.warn(f"the deciding table is left out: {why}")
 
 
 class TrainingView:

@@ -11,5 +11,7 @@ WIDTH = 80
 
 def wrapped(head: str, text: str) -> list[Line]:
     """Lines of a text; the first begins with the head, others are indented by its width."""
-    first, *rest = textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False) or [""]
+    width = WIDTH - len(head)
+    found = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+    first, *rest = found or [""]  # a path stays whole, so that it can be copied
     return [[(head, KEY_STYLE), (first, None)], *(" " * len(head) + line for line in rest)]

@@ -177,7 +177,7 @@ class SetDataModule(pl.LightningDataModule):
         """
         super().__init__()
         rows = {name: store.split(name) for name in SPLITS} if splits is None else dict(splits)
-        rows["validation"] = _subset(rows["validation"], limit_val_batches, seed)
+        rows["validation"] = validated_rows(rows["validation"], limit_val_batches, seed)
         for name in ("train", "validation"):
             if not len(rows[name]):
                 raise InputError(f"the {name} split is empty", where=str(store.path))
@@ -361,7 +361,8 @@ def check_classes(
             )
 
 
-def _subset(rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+def validated_rows(rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """The share of the validation rows that every validation sees, ascending."""
     if share >= 1 or not len(rows):
         return rows
     count = max(1, round(share * len(rows)))

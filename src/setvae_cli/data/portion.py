@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +49,26 @@ def rows_of(settings: TrainSettings, store: Store) -> Portion:
         InputError: The store cannot be dealt out in so many folds, or a split has no subject.
         SettingsError: The settings name no single fold or share of labels.
     """
+    whole = counted_rows(settings, store)
+    return replace(whole, vocabulary=shareable_vocabulary(store, whole.vocabulary))
+
+
+def counted_rows(settings: TrainSettings, store: Store) -> Portion:
+    """The same with every code of the store, also those that no model may know by name.
+
+    Raises:
+        InputError, SettingsError: As `rows_of`.
+    """
     rows = _fold_rows(settings, store)
     for name, some in rows.splits.items():
         if not len(some):
             mend = "give --split-fractions that leave it some, or more subjects"
             raise InputError(f"the {name} split has no subject", mend=mend)
     if settings.fold.folds is None:
-        return Portion(rows.splits, shareable_vocabulary(store), store.shape)
+        return Portion(rows.splits, store.vocabulary, store.shape)
     refitted = fit_vocabulary(store, rows.statistics, fixed=FIXED_KINDS)
     shape = fit_shape(shard_rows(store, rows.statistics)).rounded()
-    return Portion(rows.splits, shareable_vocabulary(store, refitted), shape)
+    return Portion(rows.splits, refitted, shape)
 
 
 def split_rows(settings: TrainSettings, store: Store, name: str) -> NDArray[np.int64]:

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.encoders.pooling import Over, Pool
 from setvae_cli.encoders.shape import check_rows, size_of
-from setvae_cli.errors import RunError
+from setvae_cli.errors import RunError, SettingsError
+
+POOL = "--pool"
+NO_STATES = "is for states, and this encoder gives one row a subject"
 
 
 class LifestreamEncoder(nn.Module):
@@ -27,7 +30,8 @@ class LifestreamEncoder(nn.Module):
 
     Args:
         encoder: The module; its `embedding_size` is the width of a row, or of a state.
-        pool: What becomes of states: the last of each subject, their mean, or a learned average.
+        pool: What becomes of states: the last of each subject, their mean, or a learned average;
+            None: the last, and an encoder that gives rows is welcome too.
         name: What the person calls it, for errors.
 
     Raises:
@@ -36,22 +40,25 @@ class LifestreamEncoder(nn.Module):
 
     needs_set_plan = False
 
-    def __init__(self, encoder: nn.Module, pool: Over = "last", name: str = "encoder") -> None:
+    def __init__(self, encoder: nn.Module, pool: Over | None = None, name: str = "encoder") -> None:
         super().__init__()
         self.encoder, self.name = encoder, name
         self.embedding_size = size_of(encoder, name)
-        self.pool = Pool(pool, self.embedding_size)
+        self.pool, self._asked = Pool(pool or "last", self.embedding_size), pool is not None
 
     def encode(self, batch: SetBatch) -> Float[Tensor, "subjects size"]:
         """One row a subject.
 
         Raises:
             RunError: It gave neither rows nor states of its size.
+            SettingsError: It gave rows where a way to pool states was asked for.
         """
         subjects = batch.plan.subjects
         given = self.encoder(batch.to_padded())
         if hasattr(given, "payload") and hasattr(given, "seq_lens"):
             given = self._pooled(given.payload, given.seq_lens, subjects)
+        elif self._asked:
+            raise SettingsError(NO_STATES, where=POOL, mend="leave it out")
         return check_rows(given, subjects, self.embedding_size, self.name)
 
     def _pooled(self, states: Any, seq_lens: Tensor, subjects: int) -> Tensor:

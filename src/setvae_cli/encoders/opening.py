@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
-import logging
 import os
 import pickle
 import sys
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from setvae_cli.encoders.callable import CallableEncoder
 from setvae_cli.encoders.door import SequenceEncoder
-from setvae_cli.encoders.lifestream import LifestreamEncoder
+from setvae_cli.encoders.lifestream import NO_STATES, POOL, LifestreamEncoder
 from setvae_cli.encoders.pooling import Over
 from setvae_cli.encoders.shape import size_of
 from setvae_cli.encoders.weights import Match, match
@@ -25,7 +25,6 @@ from setvae_cli.errors import InputError, SettingsError, SetvaeError
 from setvae_cli.files import check_regular
 
 OPTION = "--encoder"
-_log = logging.getLogger(__name__)
 
 
 def open_encoder(
@@ -33,8 +32,7 @@ def open_encoder(
     *,
     codes: int,
     checkpoint: Path | None = None,
-    pool: Over = "last",
-    allow_partial: bool = False,
+    pool: Over | None = None,
     seed: int | None = None,
 ) -> SequenceEncoder:
     """The encoder that a person names, in evaluation mode.
@@ -43,59 +41,86 @@ def open_encoder(
     embedding_size), which is given `codes` when it has a parameter of that name; or a callable with
     embedding_size. A module that has `encode` is given a `SetBatch`, all else a `PaddedBatch`.
 
+    What is opened is nobody else's: a module that stands there is copied, so that each opening has
+    the weights that its code gave it. Such a module has the same first weights for every seed; a
+    factory makes them anew.
+
     Args:
         name: `module:attribute`; modules of the current folder are found too.
         codes: Codes of the vocabulary.
         checkpoint: Weights of the module.
-        pool: What becomes of the states of a module that gives states.
-        allow_partial: Take weights that do not cover the module.
+        pool: What becomes of the states of a module that gives states; None: the last.
         seed: What first weights are a function of; None: of the generator as it stands.
 
     Raises:
         SettingsError: The name is of another form, or nothing can be made of what it names.
         InputError: The weights cannot be read, or do not fit.
     """
+    found = _named(name)
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        made = _made(_named(name), codes, name)
+        made = _made(found, codes, name)
     encoder = adapt(made, pool, name)
     if checkpoint is not None:
-        load_weights(_inner(encoder), checkpoint, allow_partial=allow_partial)
+        load_encoder(encoder, checkpoint)
     return cast("SequenceEncoder", cast("nn.Module", encoder).eval())
 
 
-def adapt(given: Any, pool: Over = "last", name: str = "encoder") -> SequenceEncoder:
+def adapt(given: Any, pool: Over | None = None, name: str = "encoder") -> SequenceEncoder:
     """Anything that can be an encoder, behind the door.
 
     Args:
         given: A module with `encode`, a module that takes padded events, or a callable with
             embedding_size.
-        pool: What becomes of the states of a module that gives states.
+        pool: What becomes of the states of a module that gives states; None: the last.
         name: What the person calls it, for errors.
 
     Raises:
-        SettingsError: It is none of these, or states no size.
+        SettingsError: It is none of these, states no size, or gives no states to pool.
     """
+    if isinstance(given, type):
+        what, mend = "is a class, expected an encoder that it makes", "call it, and give the result"
+        raise SettingsError(what, where=f"{OPTION} {name}", mend=mend)
     try:
         size = size_of(given, name)
     except SetvaeError as error:
         raise SettingsError(error.what, where=f"{OPTION} {name}", mend=error.mend) from error
+    is_module, own_door = isinstance(given, nn.Module), callable(getattr(given, "encode", None))
+    states = is_module and not (own_door or getattr(given, "is_reduce_sequence", False))
+    if pool is not None and not states:
+        raise SettingsError(NO_STATES, where=POOL, mend="leave it out")
     if isinstance(given, nn.Module):
-        own_door = callable(getattr(given, "encode", None))
         return cast("SequenceEncoder", given) if own_door else LifestreamEncoder(given, pool, name)
     if callable(given):
         return CallableEncoder(given, size, name)
     raise _wrong(name, f"is a {type(given).__name__}, expected a module or a callable")
 
 
-def load_weights(module: nn.Module, path: Path, *, allow_partial: bool = False) -> Match:
+def load_encoder(
+    encoder: SequenceEncoder, path: Path, *, allow_partial: bool | None = None
+) -> Match:
+    """Give what was opened or adapted the weights of a file.
+
+    Args:
+        encoder: Of which only the part that others wrote has weights to load.
+        path, allow_partial: As `load_weights` has them.
+
+    Raises:
+        InputError: As `load_weights` does.
+        SettingsError: It is a callable.
+    """
+    return load_weights(_inner(encoder), path, allow_partial=allow_partial)
+
+
+def load_weights(module: nn.Module, path: Path, *, allow_partial: bool | None = None) -> Match:
     """Give a module the weights of a file, under any known prefix.
 
     Args:
         module: The module.
         path: What `torch.save` wrote of a state_dict, or of a dictionary that holds one.
-        allow_partial: Take weights that do not cover the module, which is said.
+        allow_partial: Take weights that do not cover the module; None: whoever asks has no option
+            to say so.
 
     Returns:
         What was loaded, and what not.
@@ -106,9 +131,9 @@ def load_weights(module: nn.Module, path: Path, *, allow_partial: bool = False) 
     found = match(module.state_dict(), _weights(path))
     if not found.whole and not (allow_partial and found.weights):
         mend = "name the checkpoint of this encoder"
+        if found.weights and allow_partial is not None:
+            mend += ", or start from what fits with --allow-partial"
         raise InputError(f"does not fit the encoder: {found.told()}", where=str(path), mend=mend)
-    if not found.whole:
-        _log.warning("%s: %s", path.name, found.told())
     module.load_state_dict(found.weights, strict=False)
     return found
 
@@ -131,7 +156,9 @@ def _named(name: str) -> Any:
     if os.getcwd() not in sys.path:  # last, so that no file here takes the place of a library
         sys.path.append(os.getcwd())
     try:
-        found: Any = importlib.import_module(place)
+        with torch.random.fork_rng():  # a process imports once, and may begin with any seed
+            torch.manual_seed(0)
+            found: Any = importlib.import_module(place)
     except Exception as error:  # code of others raises what it likes
         raise _wrong(name, f"importing {place} failed: {_said(error)}") from error
     for part in attribute.split("."):
@@ -142,16 +169,27 @@ def _named(name: str) -> Any:
 
 
 def _made(found: Any, codes: int, name: str) -> Any:
-    """The module itself, or what a factory makes."""
-    if isinstance(found, nn.Module) or not callable(found):
+    """A copy of the module, or what a factory makes."""
+    if isinstance(found, nn.Module):
+        return _copied(found, name)
+    if not callable(found):
         return found
     if not isinstance(found, type) and hasattr(found, "embedding_size"):
         return found
     try:
         wanted = "codes" in inspect.signature(found).parameters
-        return found(codes=codes) if wanted else found()
+        made = found(codes=codes) if wanted else found()
     except Exception as error:  # as above
         raise _wrong(name, f"making it failed: {_said(error)}") from error
+    is_new = isinstance(found, type) or not isinstance(made, nn.Module)
+    return made if is_new else _copied(made, name)  # a function may give the same one each time
+
+
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # as above
+        raise _wrong(name, f"copying it failed: {_said(error)}") from error
 
 
 def _weights(path: Path) -> Mapping[str, Tensor]:

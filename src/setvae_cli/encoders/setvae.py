@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.encoders.pooling import Over, Pool
 from setvae_cli.nn.seq_set_vae import Output, SeqSetVAE
+from setvae_cli.store.vocabulary import Vocabulary
 
 Pooling = Literal["embedding"] | Over
 PoolOf = Literal["history", "latents", "latents-logvar"]
@@ -27,6 +28,8 @@ class SetvaeEncoder(nn.Module):
             their log-variances. Without effect on the model's own embedding.
         freeze_unread: Freeze what the result does not read (decoder, priors, output layer), so
             that no unfrozen parameter is without a gradient. False where a loss reads them.
+        vocabulary: The codes that the model knows, such as those of its checkpoint. Events of a
+            store are matched to them by name.
     """
 
     def __init__(
@@ -36,9 +39,10 @@ class SetvaeEncoder(nn.Module):
         pool_of: PoolOf = "history",
         *,
         freeze_unread: bool = True,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.pool_of = model, pool_of
+        self.model, self.pool_of, self.vocabulary = model, pool_of, vocabulary
         size = _width(model, pool_of) if pool != "embedding" else model.head.embed.out_features
         self.embedding_size = size
         self.pool = None if pool == "embedding" else Pool(pool, size)

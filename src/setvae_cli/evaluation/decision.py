@@ -109,7 +109,12 @@ class Shares:
 
 
 def decide(
-    methods: Sequence[Method], *, share: float = 1.0, labelled: int = 0, left_out: int = 0
+    methods: Sequence[Method],
+    *,
+    share: float = 1.0,
+    labelled: int = 0,
+    left_out: int = 0,
+    lacking: str | None = None,
 ) -> Decision:
     """Compare methods that were measured on the same subjects with the same bootstrap.
 
@@ -119,6 +124,7 @@ def decide(
     Args:
         methods: Each once.
         share, labelled, left_out: As `Decision` has them.
+        lacking: What classes cannot be told apart by, if they cannot, one clause.
     """
     order = list(TITLES)
     ranked = sorted(methods, key=lambda method: order.index(method.name))
@@ -130,7 +136,7 @@ def decide(
         labelled=labelled,
         reference=reference.name,
         rows=rows,
-        advice=_advice(ranked, best),
+        advice=_advice(ranked, best, lacking),
         left_out=left_out,
     )
 
@@ -171,10 +177,11 @@ def _row(method: Method, reference: Method, best: Method) -> Row:
     )
 
 
-def _advice(methods: Sequence[Method], best: Method) -> str:
+def _advice(methods: Sequence[Method], best: Method, lacking: str | None) -> str:
     """The cheapest method that the best one does not beat by a difference that excludes 0."""
     if not np.isfinite(best.figures.mean[AUROC]):
-        return "Nothing to choose by: the test subjects are all of one class."
+        why = f"among the test subjects {lacking}" if lacking else "no AUROC can be computed"
+        return f"Nothing to choose by: {why}."
     if not len(best.figures.samples):
         return f"{TITLES[best.name]} has the highest AUROC; without --resamples it may be chance."
     for method in methods:

@@ -71,6 +71,8 @@ class Labelled:
     def lacks_a_class(self) -> str | None:
         """Why classes cannot be told apart: one of them is not there."""
         seen = np.unique(self.labels)
+        if not len(seen):
+            return "no labelled subjects"
         if len(seen) < 2:
             return f"only {self.named(int(seen[0]))} is present"
         missing = [] if self.binary else sorted(set(range(self.classes)) - set(seen.tolist()))

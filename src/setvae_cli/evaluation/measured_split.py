@@ -135,7 +135,7 @@ def labelled_rows(
         mask,
         tasks=header.tasks,
         classes=header.classes,
-        groups=_groups(store, predictions.rows),
+        groups=groups_of(store, predictions.rows),
         names=class_names(header, store),
     )
     for number, of in enumerate(tasks):
@@ -155,6 +155,13 @@ def rows_by_split(loaded: LoadedModel, store: Store, name: str) -> Integers:
         mend = "name another with --split"
         raise InputError(f"the {name} split is empty", where=str(store.path), mend=mend)
     return rows
+
+
+def groups_of(store: Store, rows: Integers) -> Integers:
+    """Numbers of the groups (patients) of rows, from 0 in the order in which they come."""
+    coded = pc.dictionary_encode(store.rows["group_id"].combine_chunks().take(rows))
+    numbers: Integers = coded.indices.to_numpy().astype(np.int64)
+    return numbers
 
 
 def check_labels(
@@ -195,13 +202,6 @@ def _split_of(loaded: LoadedModel, store: Store, rows: Integers) -> tuple[str | 
         place[_own_split(loaded, store, name)] = number
     names = (*SPLITS, None)
     return tuple(names[one] for one in place[rows])
-
-
-def _groups(store: Store, rows: Integers) -> Integers:
-    """Numbers of the groups (patients) of rows."""
-    coded = pc.dictionary_encode(store.rows["group_id"].combine_chunks().take(rows))
-    numbers: Integers = coded.indices.to_numpy().astype(np.int64)
-    return numbers
 
 
 def _predict(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from setvae_cli.evaluation.bootstrap import interval, resampled
-from setvae_cli.evaluation.labelled import Doubles, Labelled, labelled_tasks
+from setvae_cli.evaluation.labelled import Doubles, Integers, Labelled, labelled_tasks
 from setvae_cli.evaluation.measures import Metric
 
 
@@ -23,6 +23,7 @@ def measure(
     *,
     tasks: Sequence[str],
     classes: Sequence[int],
+    groups: Integers | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Metric, ...]:
@@ -34,13 +35,14 @@ def measure(
         mask: [subjects, tasks], True where there is a label.
         tasks: Names of the tasks.
         classes: Classes of each task.
+        groups: [subjects] numbers of what an interval draws together; None: each by itself.
         resamples: Bootstrap samples of an interval; 0: no intervals.
         seed: Seed of the bootstrap.
 
     Returns:
         Three metrics a task: auroc, auprc, accuracy.
     """
-    each = labelled_tasks(logits, labels, mask, tasks=tasks, classes=classes)
+    each = labelled_tasks(logits, labels, mask, tasks=tasks, classes=classes, groups=groups)
     return tuple(metric for of in each for metric in _of_task(of, resamples, seed))
 
 
@@ -76,9 +78,9 @@ def rank_metrics(
     return auroc, np.where(n > 0, average, np.nan)
 
 
-def mean_auroc(metrics: Sequence[Metric]) -> float | None:
-    """Mean AUROC over the tasks that have one; None where none has."""
-    values = [m.value for m in metrics if m.name == "auroc" and m.value is not None]
+def mean_of(metrics: Sequence[Metric], name: str) -> float | None:
+    """Mean of a metric over the tasks that have it; None where none has."""
+    values = [m.value for m in metrics if m.name == name and m.value is not None]
     return float(np.mean(values)) if values else None
 
 

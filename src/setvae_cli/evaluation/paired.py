@@ -47,6 +47,19 @@ class Design:
         """Entries of each cell."""
         return [np.flatnonzero(self.cell == i) for i in range(int(self.cell.max()) + 1)]
 
+    @property
+    def lacks_a_class(self) -> str | None:
+        """Why classes cannot be told apart in the first cell that lacks one; None: in all they can.
+
+        >>> Design(np.zeros(2, int), np.arange(2), np.zeros(2, int), 2).lacks_a_class
+        'only class 0 is present'
+        """
+        each = (
+            Labelled("", self.classes, np.empty((0, 1)), self.labels[some], self.group[some])
+            for some in self.cells
+        )
+        return next((why for one in each if (why := one.lacks_a_class)), None)
+
     def weights(self, resamples: int, seed: int) -> Iterator[Doubles]:
         """How often each group counts in each sample [samples, groups], block by block.
 

@@ -6,8 +6,9 @@
     slope intercept            of recalibration: 1 and 0 of a calibrated model
 
 With more than two classes all but accuracy and log loss are the mean of one class against the
-rest. What cannot be computed is absent and says why. Subjects of one group are drawn together;
-a resample in which a figure is not defined is left out of its interval, and counted.
+rest. What cannot be computed is absent and says why. Subjects of one group are drawn together; a
+resample in which a figure is not defined is left out of its interval, and counted. Resampling makes
+ECE larger, which is taken off its interval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from setvae_cli.evaluation import calibration
-from setvae_cli.evaluation.bootstrap import Tick, interval, resampled
+from setvae_cli.evaluation.bootstrap import Tick, centred_interval, interval, resampled
 from setvae_cli.evaluation.labelled import Doubles, Labelled, sigmoid
 from setvae_cli.evaluation.measures import Metric
 from setvae_cli.evaluation.metrics import rank_metrics
@@ -38,6 +39,7 @@ NAMES = (
 )
 _OF_BOTH = ("auroc", "auprc", "min_se_ppv", "f1", "slope", "intercept")
 _FITTED = ("slope", "intercept")
+_DISTANCES = ("ece",)
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def score(
         _absent(name, of, reason)
         if reason
         else Score(
-            name, of.task, float(values[i]), *interval(samples[:, i]), len(of), None,
-            int((~np.isfinite(samples[:, i])).sum()),
+            name, of.task, float(values[i]), *_interval(name, float(values[i]), samples[:, i]),
+            len(of), None, int((~np.isfinite(samples[:, i])).sum()),
         )
         for i, (name, reason) in enumerate(zip(NAMES, why, strict=True))
     )  # fmt: skip
@@ -151,6 +153,10 @@ def _reason(name: str, of: Labelled, value: float) -> str | None:
         return "not defined for these labels"
     equal = any(not np.ptp(scores) > 0 for scores, _ in of.sides)
     return "all predictions are equal" if equal else "no finite slope fits: classes are separated"
+
+
+def _interval(name: str, value: float, samples: Doubles) -> tuple[float | None, float | None]:
+    return centred_interval(value, samples) if name in _DISTANCES else interval(samples)
 
 
 def _absent(name: str, of: Labelled, why: str) -> Score:

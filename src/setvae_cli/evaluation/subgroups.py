@@ -36,7 +36,8 @@ class Subgroup:
         shown: Its counts, as far as they may be shown.
         auroc, auprc: How well its subjects are ranked; None where figures are not shown.
         observed_to_expected: Positives over the sum of their predicted probabilities: 1 where they
-            are right on the whole, above 1 where risk is told too low. None with several classes.
+            are right on the whole, above 1 where risk is told too low. None with several classes,
+            and where positives are not shown exactly, which it would give away.
         gap: AUROC of the group less that of all others.
         worse: Whether that is below 0 beyond chance.
         off: Whether observed to expected is not that of all subjects, beyond chance. Chance is
@@ -156,14 +157,15 @@ def _with_figures(one: Subgroup, samples: Doubles, groups: int) -> Subgroup:
     auroc, auprc, ratio, gap = (_figure(samples[:, place], _LEVEL) for place in range(4))
     level = 1 - (1 - _LEVEL) / groups
     gaps, ratios = (interval(samples[1:, place], level) for place in (3, 4))
+    off = ratios[0] is not None and not ratios[0] <= 1 <= (ratios[1] or 0)
     return replace(
         one,
         auroc=auroc,
         auprc=auprc,
-        observed_to_expected=ratio,
+        observed_to_expected=ratio if one.shown.exact else None,
         gap=gap,
         worse=gaps[1] is not None and gaps[1] < 0,
-        off=ratios[0] is not None and not ratios[0] <= 1 <= (ratios[1] or 0),
+        off=off and one.shown.exact,
     )
 
 

@@ -36,11 +36,11 @@ class Swept:
         logits: [subjects, outputs] float64.
         labels: [subjects, tasks] class numbers.
         label_mask: [subjects, tasks], True where there is a label.
-        scalars: `loss`; with an elbo `recon`, `kl`, `beta_kl` (nats a set), `pred` (nats a label;
-            only with labels), `beta`, `recon_weight`, `pred_weight`; with a forecast `forecast` and
-            its parts (nats a subject) and `masked` (nats a hidden value); with slices `coles`
-            (squared distance a slice) and `recall_1`, `recall_5`, `recall_20` among slices without
-            a set in common.
+        scalars: `loss`, absent where nothing was there that it sums; with an elbo `recon`, `kl`,
+            `beta_kl` (nats a set), `pred` (nats a label; only with labels), `beta`, `recon_weight`,
+            `pred_weight`; with a forecast `forecast` and its parts (nats a subject) and `masked`
+            (nats a hidden value); with slices `coles` (squared distance a slice) and `recall_1`,
+            `recall_5`, `recall_20` among slices without a set in common.
     """
 
     rows: np.ndarray
@@ -138,14 +138,15 @@ class Sweep:
         terms = replace(terms, further=_sum_of_views(self._views, gather))
         plan = replace(self._batch.plan, step_subjects=len(rows), step_labelled=tuple(labelled))
         whole = replace(self._batch, plan=plan)
-        loss = total(terms, weights, whole, sets_per_subject)
+        counted = self._is_counted(terms, sum(labelled))
+        loss = total(terms, weights, whole, sets_per_subject) if counted else None
         return Swept(
             rows=rows.numpy(),
             logits=logits.double().numpy(),
             labels=labels.numpy(),
             label_mask=mask.numpy(),
             scalars={
-                "loss": float(loss),
+                **({} if loss is None else {"loss": float(loss)}),
                 **(scalars(terms, weights, sum(labelled), elbo=self._elbo) if self._whole else {}),
                 **means_of(
                     {name: (float(t.sum), float(t.count)) for name, t in terms.further.items()}
@@ -153,6 +154,13 @@ class Sweep:
                 **self._recall(gather),
             },
         )
+
+    def _is_counted(self, terms: LossTerms, labelled: int) -> bool:
+        """Whether anything that the loss sums was there."""
+        if self._objective.reads_labels and labelled:
+            return True
+        further = (term.weight and float(term.count) for term in terms.further.values())
+        return (self._elbo and self._objective.keeps_elbo) or any(further)
 
     def _recall(self, gather: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Recall among the slices of all processes."""

@@ -249,7 +249,7 @@ def _mend(path: Path) -> str:
     for other in sorted(siblings, key=lambda file: file.stat().st_mtime_ns, reverse=True):
         if is_intact(other):
             return f"the newest intact one beside it is {other.name}"
-    return "there is no intact one beside it"
+    return _OURS
 
 
 def _plain(value: Any, place: str, held: set[int]) -> Any:

@@ -91,6 +91,11 @@ class TuningSettings(Settings):
     encoder_checkpoint: Path | None = Field(
         None, description="Weights of --encoder: a file of tensors, in which no code runs."
     )
+    pool: Literal["last", "mean", "attention"] | None = Field(
+        None,
+        description="What becomes of the states of --encoder: the last, their mean, or an average "
+        "that is learned (attention); default: last.",
+    )
 
     @field_validator("n_classes", mode="before")
     @classmethod
@@ -157,6 +162,13 @@ class TuningSettings(Settings):
         return self._staged(int(found[1]), last, "steps" if found[3] else "epochs")
 
     @property
+    def freeze_option(self) -> str:
+        """How it was said."""
+        if self.freeze_epochs is not None:
+            return f"--freeze-epochs {self.freeze_epochs}"
+        return "--freeze-encoder" if self.freeze_encoder else f"--freeze {self.freeze}"
+
+    @property
     def numbers(self) -> tuple[float, ...]:
         """Class weights that were given as numbers."""
         if self.class_weights in ("none", "balanced"):
@@ -197,12 +209,6 @@ class TunedObjectiveSettings(ObjectiveSettings):
 
     max_beta: float = Field(0.0, ge=0, description="Largest weight of the KL term.")
     recon_weight: float = Field(0.0, ge=0, description="Weight of reconstruction.")
-
-    @property
-    def keeps_elbo(self) -> bool:
-        """Whether any term of the VAE is in the loss."""
-        terms = (self.max_beta, self.recon_weight, self.variance_regularizer, self.mean_regularizer)
-        return any(terms)
 
     def has(self, part: str) -> bool:
         """Whether a part is summed; the terms of the VAE are where one of them has a weight."""

@@ -32,7 +32,8 @@ class FoldSettings(Settings):
     label_fraction: tuple[float, ...] = Field(
         (1.0,),
         description="Share of the training and validation labels that may be read, a stratified "
-        "choice; smaller shares lie inside larger ones.",
+        "choice; smaller shares lie inside larger ones. Of several shares or folds, "
+        "epochs and patience are divided by the root of a share.",
     )
 
     @field_validator("label_fraction", mode="before")

@@ -115,6 +115,22 @@ class ObjectiveSettings(Settings):
         """Whether training reads labels."""
         return self.has("joint") and self.pred_weight > 0
 
+    @property
+    def keeps_elbo(self) -> bool:
+        """Whether any term of the VAE has a weight."""
+        terms = (self.max_beta, self.recon_weight, self.variance_regularizer, self.mean_regularizer)
+        return any(terms)
+
+    @property
+    def only_predicts(self) -> bool:
+        """Whether prediction is all that the loss is made of."""
+        beside = {
+            "elbo": self.keeps_elbo,
+            "forecast": self.forecast_weight or self.masked_weight,
+            "coles": self.coles_weight,
+        }
+        return self.reads_labels and not any(self.has(part) and beside[part] for part in beside)
+
     @field_validator("objective")
     @classmethod
     def _known_parts(cls, given: str) -> str:

@@ -7,6 +7,7 @@ codes stand in every checkpoint, and a text that few have, a free one above all,
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,46 @@ def shareable_vocabulary(store: Store, refitted: Vocabulary | None = None) -> Vo
         refitted: Its vocabulary over other training rows than its own.
     """
     known = store.vocabulary if refitted is None else refitted
-    rare = says_text(store, known) & (known.counts < FEWEST)
+    rare = _rare(store, known)
+    return known.take(np.flatnonzero(~rare)) if rare.any() else known
+
+
+def numbered_vocabulary(store: Store, known: Vocabulary) -> Vocabulary:
+    """A vocabulary in which such texts keep their numbers, and lose all else.
+
+    It is for a model that has a row for every code of the store, whoever it is trained on.
+
+    Args:
+        store: Says which codes are such texts.
+        known: Its vocabulary, over any training rows, or that of a model.
+    """
+    rare = _rare(store, known)
     if not rare.any():
         return known
-    _log.warning(
-        "%s of attributes that fewer than %d training subjects have; left out of the model, which "
-        "would say what they are",
-        counted(int(rare.sum()), "text"),
-        FEWEST,
+    codes, kinds, quantiles = list(known.codes), list(known.kinds), list(known.quantiles)
+    for i in np.flatnonzero(rare).tolist():
+        codes[i], kinds[i], quantiles[i] = f"left out {i}", "presence", np.zeros(0, np.float32)
+    embedding = known.embedding
+    return replace(
+        known,
+        codes=tuple(codes),
+        kinds=tuple(kinds),
+        quantiles=tuple(quantiles),
+        counts=np.where(rare, 0, known.counts),
+        mean=np.where(rare, 0.0, known.mean),
+        std=np.where(rare, 1.0, known.std),
+        embedding=None if embedding is None else np.where(rare[:, None], 0, embedding),
     )
-    return known.take(np.flatnonzero(~rare))
+
+
+def _rare(store: Store, known: Vocabulary) -> NDArray[np.bool_]:
+    """Which codes are a text that under ten training subjects have; their number is said."""
+    rare = says_text(store, known) & (known.counts < FEWEST)
+    if rare.any():
+        _log.warning(
+            "%s of attributes that fewer than %d training subjects have; left out of the model, "
+            "which would say what they are",
+            counted(int(rare.sum()), "text"),
+            FEWEST,
+        )
+    return rare

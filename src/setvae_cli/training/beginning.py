@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setvae_cli.data.portion import Portion, rows_of
+from setvae_cli.data.portion import Portion, counted_rows, rows_of
 from setvae_cli.encoders.classifier import Model
+from setvae_cli.encoders.codes import codes_of
 from setvae_cli.encoders.door import SequenceEncoder
-from setvae_cli.encoders.opening import open_encoder
+from setvae_cli.encoders.opening import load_encoder, open_encoder
 from setvae_cli.encoders.weights import Match
 from setvae_cli.errors import InputError, SettingsError
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
@@ -22,6 +23,8 @@ from setvae_cli.store.reader import Store
 from setvae_cli.training.starting import load_body, open_origin, with_architecture, with_sizes
 from setvae_cli.training.tasks import Tasks, tasks_of
 from setvae_cli.training.unseen import check_unseen
+
+_OF_THE_VAE = ("max_beta", "recon_weight", "variance_regularizer", "mean_regularizer")
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,10 @@ def _begin_tuned(
     header: Header | None,
     encoder: SequenceEncoder | None,
 ) -> Begun:
+    if encoder is not None or settings.tuning.encoder is not None:
+        return _begin_foreign(settings, store, header, encoder)
     portion = rows_of(settings, store)
     tasks = tuned_tasks(settings, store, portion.splits["train"])
-    if encoder is not None or settings.tuning.encoder is not None:
-        portion = with_sizes(portion, header) if header else portion
-        return _begin_foreign(settings, portion, tasks, encoder, resumes=header is not None)
     if header is not None:
         portion = with_sizes(portion, header)
         return Begun(settings, portion, tasks, _untrained(settings, portion, tasks))
@@ -110,7 +112,7 @@ def tuned_tasks(settings: FinetuneSettings, store: Store, rows: NDArray[np.int64
         rows: Training rows.
 
     Raises:
-        InputError: There is no label, or none that a training subject has.
+        InputError: There is no label, or one that training subjects lack or have one class of.
         SettingsError: A label is not there, or has another number of classes.
     """
     names = tuple(dict.fromkeys(settings.tuning.label)) or store.tasks
@@ -122,12 +124,15 @@ def tuned_tasks(settings: FinetuneSettings, store: Store, rows: NDArray[np.int64
             has = f"its labels are {', '.join(store.tasks)}" if store.tasks else "it has none"
             what = f"the data have no label {name!r:.60}; {has}"
             raise SettingsError(what, where="--label")
-        if not (store.labels[rows, store.tasks.index(name)] >= 0).any():
-            what = f"no training subject has the label {name}"
+        labels = store.labels[rows, store.tasks.index(name)]
+        classes = len(np.unique(labels[labels >= 0]))
+        if classes < 2:
+            what = f"the label {name} has 1 class in training, expected at least 2"
+            what = what if classes else f"no training subject has the label {name}"
             raise InputError(what, where=str(store.path), mend="name another with --label")
-    classes = tuple(store.classes[store.tasks.index(name)] for name in names)
-    _check_classes(settings.tuning.n_classes, names, classes)
-    return Tasks(names, classes)
+    known = tuple(store.classes[store.tasks.index(name)] for name in names)
+    _check_classes(settings.tuning.n_classes, names, known)
+    return Tasks(names, known)
 
 
 def _check_classes(
@@ -157,24 +162,29 @@ def _untrained(settings: TrainSettings, portion: Portion, tasks: Tasks) -> SeqSe
 
 def _begin_foreign(
     settings: FinetuneSettings,
-    portion: Portion,
-    tasks: Tasks,
+    store: Store,
+    header: Header | None,
     encoder: SequenceEncoder | None,
-    *,
-    resumes: bool,
 ) -> Begun:
-    tuning = settings.tuning
+    portion, tuning, loaded = counted_rows(settings, store), settings.tuning, None
+    tasks = tuned_tasks(settings, store, portion.splits["train"])
+    if header is not None:
+        portion = with_sizes(portion, header)
     if encoder is None:
         assert tuning.encoder is not None
         encoder = open_encoder(
             tuning.encoder,
             codes=len(portion.vocabulary.codes),
-            checkpoint=None if resumes else tuning.encoder_checkpoint,
-            allow_partial=tuning.allow_partial,
+            pool=tuning.pool,
             seed=settings.run.seed,
         )
+        if header is None and tuning.encoder_checkpoint is not None:
+            weights, partial = tuning.encoder_checkpoint, tuning.allow_partial
+            loaded = load_encoder(encoder, weights, allow_partial=partial)
+    if header is None:
+        portion = replace(portion, vocabulary=codes_of(encoder, store, portion.vocabulary))
     name = tuning.encoder or type(encoder).__name__
     model = build_classifier(settings, encoder, tasks.classes, name)
-    without = settings.objective.model_copy(update={"max_beta": 0.0, "recon_weight": 0.0})
+    without = settings.objective.model_copy(update=dict.fromkeys(_OF_THE_VAE, 0.0))
     settings = settings.model_copy(update={"objective": without})
-    return Begun(settings, portion, tasks, model, encoder=encoder, foreign=name)
+    return Begun(settings, portion, tasks, model, loaded, encoder=encoder, foreign=name)

@@ -23,7 +23,7 @@ class Facts:
         norms: Mean norm of the gradient in each epoch, before clipping.
         clip: Largest norm; 0: no clip.
         rate, ratio: Largest learning rate of the head, and the encoder's share of it.
-        resting: Share of weights that were frozen in the end.
+        resting: Share of the encoder's weights that were frozen in the end; 1: in every step.
         labels: Training subjects of each class, by label.
     """
 
@@ -46,7 +46,10 @@ def diagnose(facts: Facts) -> str | None:
     if last <= min((1 - FALL) * facts.guessing, (1 + FALL) * first):
         return None
     told = f"epoch 1 {first:.3f}, last {last:.3f}, guessing {facts.guessing:.3f}"
-    return f"training ended no better than guessing classes ({told}): {_cause(facts, first, last)}"
+    ended = f"{'hardly' if last < facts.guessing else 'no'} better than guessing classes"
+    if last < (1 - FALL) * facts.guessing:
+        ended = "with a higher loss than it began"
+    return f"training ended {ended} ({told}): {_cause(facts, first, last)}"
 
 
 def guessing_loss(
@@ -84,15 +87,23 @@ def _cause(facts: Facts, first: float, last: float) -> str:
     rarest = min((size, task) for task, sizes in facts.labels.items() for size in sizes)
     norms = [norm for norm in facts.norms if math.isfinite(norm)]
     norm = norms[-1] if norms else math.nan
+    rested = facts.resting == 1
     if len(losses) > 1 and losses[-1] < (1 - FALL) * min(losses[:-1]):
-        return f"it was still falling after {len(losses)} epochs; raise --max-epochs, or --lr"
+        falling = f"it was still falling after {len(losses)} epochs"
+        if rested:
+            mend = "let it learn with --freeze none, or raise --max-epochs"
+            return f"{falling}, and the encoder rested in all of them; {mend}"
+        return f"{falling}; raise --max-epochs, or --lr"
     if rarest[0] < FEW:
         subjects = "subject" if rarest[0] == 1 else "subjects"
         return f"a class of {rarest[1]} has {rarest[0]} training {subjects}, which is few"
-    if last > (1 + FALL) * first:
+    if last > (1 + FALL) * first and facts.rate > LOW:
         return f"it rose, so the learning rate {facts.rate:g} is likely too high; lower --lr"
+    if rested:
+        return "the encoder rested in every step; let it learn with --freeze none"
     if facts.resting > RESTING:
-        return f"{100 * facts.resting:.0f} % of the weights were frozen; unfreeze with --freeze"
+        share = f"{100 * facts.resting:.0f} % of the encoder"
+        return f"{share} rested to the end; let it learn with --freeze none, or a lower bound"
     if norm < SMALL:
         return f"gradients are nearly nothing (norm {norm:.1g}); try another --activation or --lr"
     if facts.clip and norm > CLIPPED * facts.clip:

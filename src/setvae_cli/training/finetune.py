@@ -27,7 +27,9 @@ def finetune(
     Args:
         encoder: A checkpoint of setvae or what was exported of one; or any module behind the
             `SequenceEncoder` door, a module that takes padded events, or a callable with
-            `embedding_size`. A module is copied, and stays as it is.
+            `embedding_size`. A module is copied: training begins with the weights that it has, for
+            every seed, and leaves it as it is. It is shown the code numbers of the store; a
+            `SetvaeEncoder` those of its `vocabulary`, matched by name.
         store: What `setvae precompute` wrote.
         settings: As those of the command, such as `FinetuneSettings.from_flat({"lr": 1e-3})`.
         sink: Listener of the records in training/records.py.
@@ -40,11 +42,12 @@ def finetune(
         RunError: Training failed, or the checkpoint lacks weights.
     """
     settings = settings or FinetuneSettings()
-    check_given(settings)
+    named = isinstance(encoder, str | os.PathLike)
+    check_given(settings, foreign=not named)
     opened = store if isinstance(store, Store) else Store.open(store)
-    if isinstance(encoder, str | os.PathLike):
+    if named:
         result = fit(settings.model_copy(update={"ckpt": str(encoder)}), opened, sink)
     else:
-        result = fit(settings, opened, sink, encoder=adapt(encoder))
+        result = fit(settings, opened, sink, encoder=adapt(encoder, settings.tuning.pool))
     assert result is not None  # only a run that is gone on with may have nothing left to do
     return result

@@ -106,7 +106,7 @@ def fit(
         )
         sink(course.stopped)
         ended = Ended(course.epochs, course.steps, course.stopped.reason, began, course.verdicts)
-        return measure_test(run, folder, log, vigil.finish, ended)
+        return measure_test(run, store, folder, log, vigil.finish, ended)
 
 
 def fit_along(

@@ -10,15 +10,19 @@ evaluation mode, so that its dropout is off and its norms keep their statistics.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from torch import nn
 
 from setvae_cli.encoders.classifier import Classifier, Model
 from setvae_cli.errors import SettingsError
+from setvae_cli.numbers import count
+from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.settings.finetune import Frozen
 
 HEAD, JOINED, ALL = range(3)
+_log = logging.getLogger(__name__)
 
 
 class Freezing:
@@ -46,8 +50,8 @@ class Freezing:
         self._unread = [] if keeps_elbo else list(_unread(model))
         for part in self._unread:
             part.requires_grad_(False)
-        self._total = sum(weight.numel() for weight in model.parameters())
-        self._model = model
+        unread = {id(weight) for part in self._unread for weight in part.parameters()}
+        self._encoder = [one for one in encoder_parameters(model) if id(one) not in unread]
 
     def stage(self, step: int, epoch: int) -> int:
         """Up to where weights learn, after so many optimizer steps and epochs.
@@ -77,9 +81,35 @@ class Freezing:
 
     @property
     def share(self) -> float:
-        """Share of the weights that rest now."""
-        resting = sum(w.numel() for w in self._model.parameters() if not w.requires_grad)
-        return resting / max(self._total, 1)
+        """Share of the encoder's weights that rest now; those that rest for good do not count."""
+        resting = sum(w.numel() for w in self._encoder if not w.requires_grad)
+        return resting / max(sum(weight.numel() for weight in self._encoder), 1)
+
+
+def warn_of_rest(settings: FinetuneSettings, *, steps: int, epochs: int) -> None:
+    """Say where a part of the encoder is to learn behind the planned end, that is never.
+
+    Args:
+        settings: Of the run.
+        steps, epochs: That are planned.
+    """
+    frozen = settings.tuning.frozen
+    planned = epochs if frozen.unit == "epochs" else steps
+    late = [bound for bound in frozen.bounds if bound >= planned]
+    if not late:
+        return
+    _log.warning(
+        "%s: %s has none of the %s planned to learn in; lower the bound of %s, or raise %s",
+        settings.tuning.freeze_option,
+        "the encoder" if len(late) == len(frozen.bounds) else "a part of the encoder",
+        _counted(planned, frozen.unit),
+        _counted(late[0], frozen.unit),
+        "--max-epochs" if settings.optimizer.max_steps is None else "--max-steps",
+    )
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{count(number)} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def encoder_parameters(model: Model) -> list[nn.Parameter]:

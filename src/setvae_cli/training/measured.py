@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from setvae_cli.evaluation.measures import Metric
-from setvae_cli.evaluation.metrics import mean_auroc, measure
+from setvae_cli.evaluation.metrics import mean_of, measure
 from setvae_cli.evaluation.sweep import Swept
 
 
@@ -14,7 +14,8 @@ class Measured:
     """What a validation said.
 
     Attributes:
-        scalars: `val_loss`, `val_auc`, ...; absent metrics have no entry.
+        scalars: `val_loss`, `val_auc`, ...; absent metrics have no entry. With several tasks each
+            has its own, beside the mean over those that have one.
         absent: Tag of an absent metric to the reason.
     """
 
@@ -35,9 +36,10 @@ class Measured:
                 absent[tag] = metric.reason or "not computed"
             else:
                 scalars[tag] = metric.value
-        mean = mean_auroc(metrics)
-        if mean is not None:
-            scalars["val_auc"] = mean
+        for name in dict.fromkeys(metric.name for metric in metrics):
+            mean = mean_of(metrics, name)
+            if mean is not None:
+                scalars[f"val_{_tag(name)}"] = mean
         return cls(scalars, absent)
 
     def chosen(self, by: str = "auc") -> tuple[str, float]:
@@ -49,5 +51,9 @@ class Measured:
 
 def metric_tag(split: str, metric: Metric, tasks: tuple[str, ...]) -> str:
     """`val_auc`, and with several tasks `val_auc_<task>`."""
-    name = {"auroc": "auc"}.get(metric.name, metric.name)
-    return f"{split}_{name}" if len(tasks) == 1 else f"{split}_{name}_{metric.task}"
+    name = f"{split}_{_tag(metric.name)}"
+    return name if len(tasks) == 1 else f"{name}_{metric.task}"
+
+
+def _tag(name: str) -> str:
+    return {"auroc": "auc"}.get(name, name)

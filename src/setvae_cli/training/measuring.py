@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from setvae_cli.encoders.classifier import Model
+from setvae_cli.evaluation.measured_split import groups_of
 from setvae_cli.evaluation.measures import LevelPosterior, Metric
 from setvae_cli.evaluation.metrics import measure
 from setvae_cli.evaluation.sweep import Swept, sweep
@@ -17,6 +18,7 @@ from setvae_cli.monitor.verdict import Verdict
 from setvae_cli.nn.seq_set_vae import SeqSetVAE
 from setvae_cli.runs.folder import RunFolder
 from setvae_cli.runs.model import load_model
+from setvae_cli.store.reader import Store
 from setvae_cli.training.measured import metric_tag
 from setvae_cli.training.prepared import Prepared
 from setvae_cli.training.records import Result
@@ -45,12 +47,18 @@ class Ended:
 
 
 def measure_test(
-    run: Prepared, folder: RunFolder, log: ScalarLog, check: Callable[[], None], ended: Ended
+    run: Prepared,
+    store: Store,
+    folder: RunFolder,
+    log: ScalarLog,
+    check: Callable[[], None],
+    ended: Ended,
 ) -> Result:
     """Measure the chosen checkpoint on the test split.
 
     Args:
         run: What was trained.
+        store: Its data, whose groups (patients) an interval draws whole.
         folder: Its checkpoints.
         log: Receives the scalars.
         check: Raises where the data turned out bad; waits until all of them were looked at.
@@ -65,6 +73,7 @@ def measure_test(
         swept.label_mask,
         tasks=run.header.tasks,
         classes=run.header.classes,
+        groups=groups_of(store, swept.rows),
         seed=run.settings.run.seed,
     )
     check()
@@ -139,6 +148,8 @@ def _test_scalars(
     swept: Swept, metrics: tuple[Metric, ...], measures: Measures | None
 ) -> dict[str, float]:
     found = {f"test_{name}": value for name, value in swept.scalars.items()}
+    if "loss" not in swept.scalars:
+        found["test_labelled"] = float(swept.label_mask.sum())  # nothing else may be left to say
     tasks = tuple(dict.fromkeys(metric.task for metric in metrics))
     for metric in metrics:
         if metric.value is not None:

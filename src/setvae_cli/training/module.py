@@ -13,7 +13,7 @@ from torch import Tensor
 
 from setvae_cli.data.batch import SetBatch
 from setvae_cli.encoders.classifier import Model, vae_of
-from setvae_cli.errors import NumericalError
+from setvae_cli.errors import NumericalError, RunError
 from setvae_cli.evaluation.sweep import Sweep, placed
 from setvae_cli.losses.objective import further_names, loss_terms, total, weights_at
 from setvae_cli.monitor.metrics import Metrics
@@ -74,7 +74,11 @@ class SetVAEModule(pl.LightningModule):
         self._statistics = statistics(self.averaged, model)
         self.settings, self.header, self.scalar_log = settings, header, log
         with_elbo = settings.objective.has("elbo")
-        self.window = Window(further_names(settings.objective), elbo=with_elbo)
+        self.window = Window(
+            further_names(settings.objective),
+            elbo=with_elbo,
+            only_predicts=settings.objective.only_predicts,
+        )
         self.measured = Measured({}, {})
         self._fused = fused
         self._norm: Tensor | None = None
@@ -204,7 +208,7 @@ class SetVAEModule(pl.LightningModule):
         self.check_finite()
         means = {f"train_{name}_step": value for name, value in self.window.take().items()}
         if means:
-            self.recent_loss = means["train_loss_step"]
+            self.recent_loss = means.get("train_loss_step", self.recent_loss)
             means |= {} if self.tuning is None else self.tuning.take("step")
             plan = {"planned_steps": self.header.planned_steps, "planned_epochs": self._epochs}
             self.scalar_log.write(step, self.current_epoch + 1, {**means, "lr": rate}, plan)
@@ -250,6 +254,7 @@ class SetVAEModule(pl.LightningModule):
 
         Raises:
             NumericalError: The validation loss is not finite.
+            RunError: Nothing that the loss sums was there.
         """
         self.model.train()
         weights = weights_at(
@@ -259,6 +264,11 @@ class SetVAEModule(pl.LightningModule):
             evaluating=True,
         )
         swept = collected.finish(weights, self.header.sets_per_subject, gather)
+        if "loss" not in swept.scalars:
+            raise RunError(
+                "validation holds nothing that the loss is a sum of",
+                mend="give it more subjects, or add a part to --objective",
+            )
         self.measured = Measured.of(swept, self.header.tasks, self.header.classes)
         if self.tuning is not None:
             self.measured = self.tuning.validated(self.measured, swept)

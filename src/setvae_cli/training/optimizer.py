@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from setvae_cli.settings.optimizer import OptimizerSettings
 from setvae_cli.training.schedules import lr_factor, warmup_steps
 
 _TABLES = (nn.Embedding, nn.EmbeddingBag)
+_NAMED = ("bias", "embed")  # what others call such a parameter that no module of torch holds
 
 
 def build_optimizer(
@@ -58,15 +59,36 @@ def build_optimizer(
 def undecayed(model: nn.Module) -> list[nn.Parameter]:
     """Norms, biases and other vectors, and embedding tables: all but the matrices of products.
 
-    A matrix that multiplies is called `weight` here, as in torch; a table has its own name.
+    In a model of setvae a matrix that multiplies is called `weight`, and a table has its own name.
+    In an encoder of others it is what it is: a GRU calls its matrices `weight_ih_l0`.
     """
-    looked_up = [module for module in model.modules() if isinstance(module, _TABLES)]
-    inside = {id(parameter) for table in looked_up for parameter in table.parameters()}
+    ours = _inside(model, lambda module: isinstance(module, SeqSetVAE))
+    still = _inside(model, lambda module: isinstance(module, _TABLES) or _is_norm(module))
     return [
         parameter
         for name, parameter in model.named_parameters()
-        if not name.endswith("weight") or parameter.ndim <= 1 or id(parameter) in inside
+        if id(parameter) in still
+        or parameter.ndim <= 1
+        or (not name.endswith("weight") if id(parameter) in ours else _is_vector(name, parameter))
     ]
+
+
+def _inside(model: nn.Module, which: Callable[[nn.Module], bool]) -> set[int]:
+    """Parameters of all parts that are meant, by identity."""
+    parts = (module for module in model.modules() if which(module))
+    return {id(parameter) for part in parts for parameter in part.parameters()}
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """BatchNorm1d, LayerNorm, RMSNorm and those that others wrote."""
+    return "Norm" in type(module).__name__ and not any(module.children())
+
+
+def _is_vector(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter multiplies nothing: a first token [1, 1, size], a table of positions."""
+    own = name.rpartition(".")[2].lower()
+    alone = parameter.ndim > 2 and parameter.numel() == parameter.shape[-1]
+    return alone or any(word in own for word in _NAMED)
 
 
 def set_rate(

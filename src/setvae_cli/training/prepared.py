@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from setvae_cli.data.datamodule import SetDataModule
+import numpy as np
+from numpy.typing import NDArray
+
+from setvae_cli.data.datamodule import SetDataModule, validated_rows
 from setvae_cli.data.portion import Portion
 from setvae_cli.encoders.classifier import Model
 from setvae_cli.encoders.door import SequenceEncoder
@@ -14,12 +17,13 @@ from setvae_cli.settings.command import FinetuneSettings, TrainSettings
 from setvae_cli.store.reader import Store
 from setvae_cli.training.beginning import Begun, begin
 from setvae_cli.training.class_weights import class_weights
+from setvae_cli.training.freezing import warn_of_rest
 from setvae_cli.training.header import build_header
 from setvae_cli.training.machine import Machine, resolve
 from setvae_cli.training.planned import Planned, plan_run
 from setvae_cli.training.position import Position
 from setvae_cli.training.resumption import Resumption
-from setvae_cli.training.tasks import Tasks, cuts_of, slicing_of
+from setvae_cli.training.tasks import Tasks, check_judged, cuts_of, slicing_of
 from setvae_cli.training.team import Team
 
 
@@ -79,12 +83,14 @@ def prepare_run(
     """Build model, loaders and plan.
 
     Raises:
-        InputError: The store, or the checkpoint to start from, cannot carry this run.
+        InputError: The store, or the checkpoint to start from, cannot carry this run, or nothing
+            in validation tells checkpoints apart.
         SettingsError: A GPU is asked for and there is none, or settings do not fit the labels.
         RunError: The checkpoint to start from lacks weights.
     """
     begun = begin(settings, store, resumption.header if resumption else None, encoder)
     settings, portion, tasks = begun.settings, begun.portion, begun.tasks
+    check_judged(settings.objective, store, tasks, _validated(settings, portion))
     machine = resolve(settings.run, settings.model.dim)
     cuts = cuts_of(settings.objective, store, portion.shape.time_scale)
     model = begun.model.to(machine.dtype)
@@ -106,6 +112,8 @@ def prepare_run(
     position = resumption.position(data) if resumption else Position(0, 0)
     done = resumption.step if resumption else 0
     planned = plan_run(data.train_dataloader(), settings, done=done, position=position)
+    if isinstance(settings, FinetuneSettings):
+        warn_of_rest(settings, steps=planned.steps, epochs=planned.epochs)
     header = build_header(
         settings,
         store,
@@ -119,6 +127,11 @@ def prepare_run(
         _tuned(header, begun, data), resumption, position, team,
         begun.loaded, begun.encoder, begun.foreign, begun.elsewhere,
     )  # fmt: skip
+
+
+def _validated(settings: TrainSettings, portion: Portion) -> NDArray[np.int64]:
+    run = settings.run
+    return validated_rows(portion.splits["validation"], run.limit_val_batches, run.seed)
 
 
 def _tuned(header: Header, begun: Begun, data: SetDataModule) -> Header:

@@ -182,7 +182,8 @@ def _restated(content: CheckpointContent, given: Mapping[str, Any]) -> SequenceE
             where=str(content.path),
             mend="name it again with --encoder",
         )
-    return open_encoder(named, codes=len(Vocabulary.from_plain(header.vocabulary).codes))
+    codes = len(Vocabulary.from_plain(header.vocabulary).codes)
+    return open_encoder(named, codes=codes, pool=header.settings.get("pool"))
 
 
 def _replaced(saved: TrainSettings, given: Mapping[str, Any]) -> TrainSettings:
@@ -239,7 +240,8 @@ def _is_measured(resumption: Resumption) -> bool:
     if not path.exists():
         return False
     records = metrics_log.read(path).records
-    return any("test_loss" in one and one["step"] >= resumption.step for one in records)
+    tested = (one for one in records if any(tag.startswith("test_") for tag in one))
+    return any(one["step"] >= resumption.step for one in tested)
 
 
 def _places(run: RunFolder) -> dict[str, Any]:

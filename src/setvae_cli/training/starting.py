@@ -65,12 +65,19 @@ def open_origin(path: Path) -> Origin:
     return origin
 
 
-def check_given(settings: FinetuneSettings) -> None:
+def check_given(settings: FinetuneSettings, *, foreign: bool = False) -> None:
     """Refuse options that fine-tuning takes from the checkpoint, or has no use for.
+
+    Args:
+        settings: Of the command.
+        foreign: Whether an encoder of another package is given in another way than by its name.
 
     Raises:
         SettingsError: One is given.
     """
+    if settings.tuning.pool is not None and not (foreign or settings.tuning.encoder):
+        what = "is for the states of --encoder, and a checkpoint has its own embedding"
+        raise SettingsError(what, where="--pool", mend="leave it out")
     fields = settings.fields()
     for name in settings.given():
         kept = name in (*CHANGEABLE, "head_dropout")
@@ -136,7 +143,7 @@ def load_body(model: SeqSetVAE, origin: Origin, *, allow_partial: bool) -> Match
         )
     check_finite(found.weights, origin.path)
     model.load_state_dict(found.weights, strict=False)
-    return found
+    return replace(found, unused=())  # heads of training, which are made anew
 
 
 def is_body(name: str) -> bool:
@@ -151,7 +158,9 @@ def told(found: Match) -> str:
     '0 weights, 1 missing (embed.rows), 0 mismatched'
     """
     parts = [f"{len(found.weights)} weights"]
-    for word, names in (("missing", found.missing), ("mismatched", found.mismatched)):
+    named = [("missing", found.missing), ("mismatched", found.mismatched)]
+    named += [("of the file unused", found.unused)] if found.unused else []
+    for word, names in named:
         shown = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         parts.append(f"{len(names)} {word}{shown}")
     return ", ".join(parts)
@@ -163,6 +172,7 @@ def counts(found: Match) -> dict[str, str | int]:
         "loaded": len(found.weights),
         "missing": len(found.missing),
         "mismatched": len(found.mismatched),
+        **({"unused": len(found.unused)} if found.unused else {}),
     }
 
 

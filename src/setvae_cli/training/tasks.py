@@ -67,10 +67,44 @@ def tasks_of(objective: ObjectiveSettings, store: Store, rows: NDArray[np.int64]
         objective: Of the run.
         store: Whose labels.
         rows: Training rows.
+
+    Raises:
+        InputError: Nothing but prediction is in the loss, and no training subject has a label.
     """
     if not objective.has("joint"):
         return Tasks((), ())
+    if objective.only_predicts and not (store.labels[rows] >= 0).any():
+        raise InputError(
+            "no training subject has a label, and prediction is all that is trained",
+            where=str(store.path),
+            mend="prepare the data with labels, or train with --recon-weight 1",
+        )
     return predicted_tasks(store, objective.pred_weight, rows)
+
+
+def check_judged(
+    objective: ObjectiveSettings, store: Store, tasks: Tasks, rows: NDArray[np.int64]
+) -> None:
+    """Make sure that validation can tell checkpoints apart.
+
+    Args:
+        objective: Of the run.
+        store: Whose labels.
+        tasks: What it predicts.
+        rows: Validation rows.
+
+    Raises:
+        InputError: Nothing but prediction is in the loss, and none of these rows has a label of it.
+    """
+    columns = [store.tasks.index(name) for name in tasks.names]
+    if not objective.only_predicts or (store.labels[rows][:, columns] >= 0).any():
+        return
+    raise InputError(
+        f"none of {count(len(rows))} validation subjects has the label "
+        f"{' or '.join(tasks.names)}, by which the best checkpoint is chosen",
+        where=str(store.path),
+        mend="label some of them, or deal subjects out anew with --folds",
+    )
 
 
 def cuts_of(objective: ObjectiveSettings, store: Store, time_scale: float) -> Cuts | None:

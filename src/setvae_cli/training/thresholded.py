@@ -37,11 +37,12 @@ def thresholded(
 
     Returns:
         Tag to value, and tag of an absent one to the reason. With several labels each has its own,
-        beside the mean accuracy.
+        beside the mean over those that have one.
     """
     scalars: dict[str, float] = {}
     absent: dict[str, str] = {}
-    column, accuracies = 0, []
+    column = 0
+    found: dict[str, list[float]] = {"val_acc": [], "val_f1": []}
     for number, (task, count) in enumerate(zip(tasks, classes, strict=True)):
         width = 1 if count == 2 else count
         real = swept.label_mask[:, number]
@@ -52,16 +53,18 @@ def thresholded(
         if not len(truth):
             absent |= dict.fromkeys((f"val_acc{suffix}", f"val_f1{suffix}"), "no labelled subjects")
             continue
-        accuracies.append(float(np.mean(said == truth)))
-        scalars[f"val_acc{suffix}"] = accuracies[-1]
-        value, reason = f1(said, truth, count)
-        if value is None:
-            absent[f"val_f1{suffix}"] = reason
-        else:
-            scalars[f"val_f1{suffix}"] = value
-    if len(accuracies) > 1:
-        scalars["val_acc"] = float(np.mean(accuracies))
-    return scalars, absent
+        measured = {
+            "val_acc": (float(np.mean(said == truth)), ""),
+            "val_f1": f1(said, truth, count),
+        }
+        for tag, (value, reason) in measured.items():
+            if value is None:
+                absent[f"{tag}{suffix}"] = reason
+            else:
+                scalars[f"{tag}{suffix}"] = value
+                found[tag].append(value)
+    means = {tag: float(np.mean(values)) for tag, values in found.items() if values}
+    return {**scalars, **means}, absent
 
 
 def f1(said: np.ndarray, truth: np.ndarray, classes: int) -> tuple[float | None, str]:

@@ -23,10 +23,13 @@ class Window:
     Args:
         further: Names of the terms that there are beside those of elbo and prediction.
         elbo: Whether there are those of the elbo.
+        only_predicts: Whether the loss is nothing but prediction.
     """
 
-    def __init__(self, further: tuple[str, ...] = (), *, elbo: bool = True) -> None:
-        self._further, self._elbo = further, elbo
+    def __init__(
+        self, further: tuple[str, ...] = (), *, elbo: bool = True, only_predicts: bool = False
+    ) -> None:
+        self._further, self._elbo, self._only_predicts = further, elbo, only_predicts
         counts = [f"{name}_count" for name in further]
         self._terms = (*_TERMS, *further, *counts)
         self._begun: list[Tensor] = []  # of the step that is not done yet
@@ -91,8 +94,9 @@ class Window:
 
         Returns:
             `loss` and `elements` a step, `recon`, `kl` and `beta_kl` in nats a set and their
-            weights of the last step (only with an elbo), `pred` in nats a label (only with labels),
-            further terms in nats of what they count, `grad_norm` (only when known).
+            weights of the last step (only with an elbo), `pred` in nats a label (only with labels,
+            and without them no `loss` of prediction alone), further terms in nats of what they
+            count, `grad_norm` (only when known).
         """
         recent = self._drain()
         for name, value in recent.items():
@@ -121,6 +125,8 @@ class Window:
             "loss": sums["loss"] / sums["steps"],
             "elements": sums["elements"] / sums["steps"],
         }
+        if self._only_predicts and not sums["labelled"]:
+            del found["loss"]
         if self._elbo:
             found |= {name: sums[name] / sums["sets"] for name in _ELBO}
             found |= {

@@ -38,6 +38,21 @@ def test_predictions_that_are_too_far_apart_are_said_to_be() -> None:
     assert found.startswith("no: predictions are too far apart, slope 0.")
 
 
+def test_risks_that_run_the_wrong_way_are_not_called_guessing_or_too_far_apart() -> None:
+    one = task(600, extreme=-1.0)
+    found = said(one, findings(one))
+    assert found["Is it good?"].startswith("worse than guessing: AUROC 0.")
+    assert "holds 0.5" not in found["Is it good?"]
+    assert found["Is it calibrated?"].startswith("no: risks run the wrong way, slope -")
+
+
+def test_a_slope_that_may_be_anything_shows_no_calibration() -> None:
+    one = task(40, extreme=0.2, seed=4)
+    found = said(one, findings(one))["Is it calibrated?"]
+    assert found.startswith("not known: slope")
+    assert found.endswith("too wide to say more")
+
+
 def test_a_group_that_is_ranked_by_chance_is_named() -> None:
     one = task(900, wards=("a", "b"))
     found = said(one, findings(one))["For whom is it worse?"]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from setvae_cli.cli.deciding_table import plain, table
+from setvae_cli.errors import InputError
 from setvae_cli.runs.checkpoint import read
 from setvae_cli.runs.folder import RunFolder, newest_first
 from setvae_cli.settings.command import FinetuneSettings
@@ -17,11 +18,10 @@ from setvae_cli.store.reader import Store
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.decided import decided, notes
 from setvae_cli.training.compare.folder import ComparisonFolder
-from setvae_cli.training.compare.run import JobStarted, run
+from setvae_cli.training.compare.run import JobStarted, check_rows, run
 from tests.tiny import cohort, outcomes, write
 from tests.trained import model_for, write_trained
-
-pytestmark = pytest.mark.slow
+from tests.training.compare.compared import comparison_of, numbers_of, split_store
 
 
 class Stopped(Exception):
@@ -63,6 +63,7 @@ def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunFolder
     return write_trained(tmp_path_factory.mktemp("trained"), loaded, str(store.path))
 
 
+@pytest.mark.slow
 def test_a_comparison_stopped_before_every_job_ends_as_one_that_was_not(
     store: Store, trained: RunFolder, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_comparison_stopped_before_every_job_ends_as_one_that_was_not(
     assert plain(decided(stopped)) == plain(decided(whole))
 
 
+@pytest.mark.slow
 def test_every_method_stands_in_the_table_of_every_share(
     store: Store, trained: RunFolder, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_what_an_encoder_without_weights_knows_is_not_left_open(
     assert "was trained is not known" in told(encoder_checkpoint=str(tmp_path / "w.pt"))
 
 
+@pytest.mark.slow
 def test_every_seed_of_the_table_learns_the_one_label_also_beside_a_run_of_several(
     tmp_path: Path,
 ) -> None:
@@ -128,3 +131,40 @@ def test_every_seed_of_the_table_learns_the_one_label_also_beside_a_run_of_sever
     assert [content.header.tasks for content in runs] == [("death",)] * 4
     notes = decided(several).notes
     assert "networks of the table learnt death alone; the fine-tuned run itself" in notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("test", "no subject of the test split has the label death"),
+        pytest.param(
+            "validation",
+            "no subject of the validation split has the label death",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "train", "no subject of the train split has the label death", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_splits_without_labels_are_found_before_any_job(
+    tmp_path: Path, split: str, said: str
+) -> None:
+    store = split_store(tmp_path / "store", unlabelled=numbers_of(split))
+    refused = comparison_of(store, tmp_path)
+    with pytest.raises(InputError, match=said):
+        run(refused, lambda record: None)
+    assert not refused.folder.path.exists()
+    check_rows(comparison_of(store, tmp_path / "dealt", folds=2))
+
+
+@pytest.mark.slow
+def test_classes_that_are_missing_are_named(tmp_path: Path) -> None:
+    test = [i for i in numbers_of("test") if i % 5 < 2]
+    store = split_store(tmp_path / "store", flipped=test)
+    with pytest.raises(InputError, match="no subject of the test split is of class 1 of the label"):
+        check_rows(comparison_of(store, tmp_path / "one"))
+    ill = [i for i in numbers_of("train") if i % 5 < 2]
+    store = split_store(tmp_path / "second", flipped=ill)
+    with pytest.raises(InputError, match="training subjects are all of class 0 of the label"):
+        check_rows(comparison_of(store, tmp_path / "two"))

@@ -68,7 +68,7 @@ class Picture:
 
 
 def draw(runs: Sequence[Curves]) -> tuple[Picture, ...]:
-    """Draw all figures of one run, or of several in the same panels."""
+    """Draw all figures of one run, or of several in the same panels; none without a panel."""
     drawn = runs[: figures.MOST_LINES]
     several = len(drawn) > 1
     named = [(short(run.name), pen) for run, pen in zip(drawn, PENS, strict=False) if several]
@@ -90,6 +90,7 @@ def draw(runs: Sequence[Curves]) -> tuple[Picture, ...]:
             _render(panels, 1, title, drawn, lines, steps),
         )
         for name, title, panels, lines in made
+        if panels
     )
 
 

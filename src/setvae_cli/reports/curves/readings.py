@@ -19,11 +19,12 @@ def significant(value: float) -> str:
 def of_auc(value: float) -> str:
     """How an AUROC reads.
 
-    >>> of_auc(0.52), of_auc(0.74), of_auc(0.93)
-    ('near guessing', 'good', 'excellent')
+    >>> of_auc(0.33), of_auc(0.52), of_auc(0.57), of_auc(0.74), of_auc(0.93)
+    ('below guessing', 'near guessing', 'poor', 'good', 'excellent')
     """
-    bounds = ((0.9, "excellent"), (0.8, "very good"), (0.7, "good"), (0.6, "fair"))
-    return next((word for least, word in bounds if value >= least), "near guessing")
+    bounds = ((0.9, "excellent"), (0.8, "very good"), (0.7, "good"), (0.6, "fair"), (0.55, "poor"))
+    words = (*bounds, (0.45, "near guessing"))
+    return next((word for least, word in words if value >= least), "below guessing")
 
 
 def of_kl(value: float) -> str:

@@ -118,7 +118,8 @@ def classification(run: Curves) -> Diagnosis:
         return Diagnosis(name, "unknown", "the log holds no validation AUROC", rule)
     finding = f"best validation AUROC {auc.best:.3f} at step {count(auc.best_step)}"
     if auc.best < WEAK_AUC:
-        return Diagnosis(name, "found", finding, rule, "raise --pred-weight, and check the labels")
+        mend = "check the labels; raise --pred-weight, or --lr in fine-tuning"
+        return Diagnosis(name, "found", finding, rule, mend)
     return Diagnosis(name, "clear", finding, rule)
 
 

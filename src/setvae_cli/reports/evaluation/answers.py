@@ -18,6 +18,7 @@ from setvae_cli.numbers import percent
 from setvae_cli.reports.curves.readings import of_auc
 from setvae_cli.reports.evaluation.readings import interval_of, value_of
 
+_VAGUE = 2.0  # width of a slope's interval beyond which it holds nearly any
 _FEW = f"under {LEAST} subjects of a class are too few to judge"
 
 _STRONGER = {
@@ -63,8 +64,11 @@ def _good(task: TaskFindings, findings: Findings) -> Answer:
         words += f" where guessing has {task.prevalence:.3f}"
     if min(task.counts) < LEAST:
         return Answer(question, "not known", "unknown", f"{words}; {_FEW}")
-    guesses = auroc.low is not None and auroc.low <= 0.5
-    if guesses:
+    if auroc.high is not None and auroc.high < 0.5:
+        words += "; it ranks the wrong way round, beyond chance"
+        mend = "check which class of the label is which, and whether these data are like its own"
+        return Answer(question, "worse than guessing", "found", words, mend)
+    if auroc.low is not None and auroc.low <= 0.5:
         mend = _STRONGER.get(findings.source.command, _STRONGER["train"])
         words += "; its interval holds 0.5, what guessing has"
         return Answer(question, "not shown", "found", words, mend)
@@ -87,6 +91,8 @@ def _calibrated(task: TaskFindings) -> Answer:
         why = slope.reason or "no intervals were asked for"
         return Answer(question, "not known", "unknown", why)
     words = f"slope {value_of(slope, 2)} {interval_of(slope)} holds 1"
+    if slope.high is not None and slope.high - slope.low > _VAGUE:
+        return Answer(question, "not known", "unknown", f"{words}, and is too wide to say more")
     if task.prevalence is not None:
         words += f", {percent(task.expected[1])} predicted on the whole and "
         words += f"{percent(task.prevalence)} observed"
@@ -96,7 +102,9 @@ def _calibrated(task: TaskFindings) -> Answer:
 def _faults(task: TaskFindings) -> Iterator[str]:
     slope = found(task.scores, "slope")
     told = f"slope {value_of(slope, 2)} {interval_of(slope)}"
-    if slope.high is not None and slope.high < 1:
+    if slope.high is not None and slope.high < 0:
+        yield f"risks run the wrong way, {told} is under 0"
+    elif slope.high is not None and slope.high < 1:
         yield f"predictions are too far apart, {told} is under 1"
     if slope.low is not None and slope.low > 1:
         yield f"predictions are too close together, {told} is above 1"

@@ -165,10 +165,11 @@ def said_of_hidden(table: ByAttribute) -> str:
     """Why counts of a table are not exact."""
     if not table.binary:
         return "Figures of groups with under 10 subjects, of a class too, are not shown."
-    told = "Counts under 10 and their figures are not shown (<10)"
-    coarse = any(not one.shown.exact and one.shown.figures for one in table.groups)
-    more = "; counts with a + are rounded down, so that none can be worked out" if coarse else ""
-    return f"{told}{more}."
+    told = "Counts of groups under 10 and their figures are not shown (<10)"
+    coarse = any("+" in one.shown.subjects + one.shown.positives for one in table.groups)
+    more = "; so that they cannot be worked out, counts with a + are rounded down" if coarse else ""
+    figures = coarse and any(not one.shown.exact and one.shown.figures for one in table.groups)
+    return f"{told}{more}{' and have no observed to expected' if figures else ''}."
 
 
 def _group(one: Subgroup, table: ByAttribute) -> list[str]:
@@ -176,6 +177,8 @@ def _group(one: Subgroup, table: ByAttribute) -> list[str]:
     texts = ["" if each is None else f"{value_of(each)} {interval_of(each)}" for each in shown]
     if not one.shown.figures:
         texts = ["not shown"] * len(shown)
+    elif not one.shown.exact:
+        texts[2] = "not shown"
     row = html.cells([one.name, one.shown.subjects, one.shown.positives, *texts])
     if one.worse:
         row[-1] += " " + html.state("worse", "found")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from setvae_cli import numbers
 from setvae_cli.evaluation.findings import Findings, TaskFindings
 from setvae_cli.evaluation.scores import Score
 from setvae_cli.evaluation.subgroups import Figure
@@ -35,8 +36,8 @@ GUIDE = (
     "Calibration slope and intercept are those of a logistic regression of the label on the logit."
     " Slope 1 and intercept 0 are calibrated; a slope under 1: predictions are too far apart.",
     "ECE is the mean distance of predicted and observed over ten bins of equal mass. Chance alone"
-    " makes it larger than 0, and resampling makes it larger still: read it beside what a"
-    " calibrated model would have by chance.",
+    " makes it larger than 0: read it beside what a calibrated model would have by chance."
+    " Resampling makes it larger still, which is taken off its interval.",
     "Brier score and log loss punish both poor ranking and poor calibration; lower is better, and"
     " beside them stands what always telling the share of positives would reach.",
     "In tables of groups, observed to expected is the number of positives over the sum of"
@@ -136,7 +137,7 @@ def _by_chance(task: TaskFindings) -> str:
 
 
 def _left_out(score: Score) -> str:
-    return f"{count(score.left_out)} resamples undefined" if score.left_out else ""
+    return f"{numbers.counted(score.left_out, 'resample')} undefined" if score.left_out else ""
 
 
 _BESIDE: dict[str, Callable[[Score, TaskFindings], str]] = {

@@ -12,7 +12,7 @@ from setvae_cli.reports.watch.notices import Notices
 from setvae_cli.reports.watch.series import Series
 
 LOSS, VAL_LOSS = "train_loss_step", "val_loss"
-TEST = "test_loss"
+TEST = "test_"
 _DRAWN = re.compile(
     r"(train_(loss|recon|kl|beta)_step|val_(loss|recon|kl|auc|auprc)|"
     r"(train|val)_(kl|active_units|information|decoder_gap)_level_\d+)"
@@ -135,8 +135,8 @@ class Course:
         self._take_time(record.get("seconds"))
         if LOSS in found:
             self._take_step(record, step)
-        if TEST in found:
-            self.test = _without_prefix(found, "test_")
+        if any(tag.startswith(TEST) for tag in found):
+            self.test = _without_prefix(found, TEST)
         if "skipped_steps" in found:
             self.notices.take_skipped(found["skipped_steps"], step)
 

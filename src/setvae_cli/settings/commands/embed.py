@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from setvae_cli.settings.commands.trained import ModelOnDataSettings
 from setvae_cli.settings.encoding import EncodingSettings
 from setvae_cli.settings.prepare import GROUP_READABLE, SourceSettings, StoreSettings
+
+_OTHERS = {".csv", ".tsv", ".json", ".npy", ".npz", ".pkl", ".h5", ".feather", ".arrow"}
 
 
 class EmbedSettings(ModelOnDataSettings):
@@ -44,6 +46,13 @@ class EmbedSettings(ModelOnDataSettings):
     encoding: EncodingSettings = Field(default_factory=EncodingSettings)
     source: SourceSettings = Field(default_factory=SourceSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @field_validator("out")
+    @classmethod
+    def _is_parquet(cls, out: Path) -> Path:
+        if out.suffix.lower() in _OTHERS:
+            raise ValueError(f"ends in {out.suffix}, and a Parquet file is written: use .parquet")
+        return out
 
     @model_validator(mode="after")
     def _weights_are_of_an_encoder(self) -> EmbedSettings:

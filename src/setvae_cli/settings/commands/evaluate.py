@@ -33,7 +33,8 @@ class EvaluateSettings(ModelOnDataSettings):
 
     save_dir: Path | None = Field(
         None,
-        description="Folder of the files that are written; default: report/evaluation in the run.",
+        description="Folder of the files that are written; default: report/evaluation in the run, "
+        "with another split, data or checkpoint than usual in its name.",
     )
     split: Literal["train", "validation", "test", "all"] = Field(
         "test", description="Which subjects are predicted and measured."

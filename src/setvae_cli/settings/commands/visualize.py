@@ -20,7 +20,8 @@ class VisualizeSettings(ModelOnDataSettings):
 
     save_dir: Path | None = Field(
         None,
-        description="Folder of the files that are written; default: report/latents in the run.",
+        description="Folder of the files that are written; default: report/latents in the run, "
+        "with another split, data or checkpoint than usual in its name.",
     )
     split: Literal["train", "validation", "test"] = Field(
         "validation", description="Which subjects are looked at."

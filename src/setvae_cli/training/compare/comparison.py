@@ -62,8 +62,7 @@ class Comparison:
     @property
     def label(self) -> str:
         """What is predicted."""
-        given = (*self.settings.tuning.label, *filter(None, [self.settings.fold.fold_label]))
-        return given[0] if given else self.store.tasks[0]
+        return compared_label(self.settings, self.store)
 
     @property
     def classes(self) -> int:
@@ -187,7 +186,8 @@ class Comparison:
         return known_before(settings, self.store, self.header, path, (self.label,)) is not None
 
     def _at(self, place: Place) -> dict[str, Any]:
-        at: dict[str, Any] = {"label_fraction": (place.share,), "fold_label": self.label}
+        dealt_by = self.settings.fold.fold_label or self.label
+        at: dict[str, Any] = {"label_fraction": (place.share,), "fold_label": dealt_by}
         return at if place.fold is None else {**at, "repeat": place.repeat, "fold": place.fold}
 
     def _run(self, job: Job, known: RunSettings, changed: dict[str, Any]) -> RunSettings:
@@ -203,10 +203,6 @@ class Comparison:
         if not store.tasks:
             mend = "prepare the data with --labels, or leave the comparison out with --no-compare"
             raise InputError("holds no label to predict", where=str(store.path), mend=mend)
-        stratified = settings.fold.fold_label
-        if stratified is not None and settings.tuning.label and stratified != self.label:
-            what = f"is {stratified}, and {self.label} is predicted: a comparison has one label"
-            raise SettingsError(what, where="--fold-label", mend="leave it out")
         if self.label not in store.tasks:
             what = f"the data have no label {self.label!r:.60}; they have {', '.join(store.tasks)}"
             raise SettingsError(what, where="--label")
@@ -217,6 +213,12 @@ class Comparison:
                 where=settings.ckpt,
                 mend="name the checkpoint of setvae train that it came from",
             )
+
+
+def compared_label(settings: FinetuneSettings, store: Store) -> str:
+    """What is predicted: the first label named, else the first of the data; empty without any."""
+    given = (*settings.tuning.label, *filter(None, [settings.fold.fold_label]), *store.tasks)
+    return given[0] if given else ""
 
 
 def _absolute(path: str | None) -> str | None:

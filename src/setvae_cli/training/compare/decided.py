@@ -63,6 +63,7 @@ def _of_share(comparison: Comparison, share: float) -> Decision:
         share=share,
         labelled=int(np.mean([len(material.rows(place).train) for place in places])),
         left_out=int(sum((~keep).sum() for keep in kept)) // extent.repeats,
+        lacking=tested.lacks_a_class,
     )
 
 
@@ -157,7 +158,8 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(_foreign(comparison))
     others = [task for task in comparison.store.tasks if task != comparison.label]
     if others and not comparison.settings.tuning.label:
-        found.append(f"compared on the first label, {comparison.label}; choose with --label")
+        which = "first label" if comparison.label == comparison.store.tasks[0] else "folds' label"
+        found.append(f"compared on the {which}, {comparison.label}; choose with --label")
     if comparison.main is not None and learns_several(comparison):
         found.append(
             f"networks of the table learnt {comparison.label} alone; the fine-tuned run itself "

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setvae_cli.data.portion import rows_of
+from setvae_cli.data.portion import rows_of, split_rows
 from setvae_cli.evaluation.baselines import Predictor, Told
 from setvae_cli.evaluation.summary_features import summary_features, telling_columns
+from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.store.reader import Store
-from setvae_cli.training.compare.comparison import Comparison
+from setvae_cli.training.compare.comparison import Comparison, compared_label
 from setvae_cli.training.compare.folder import Predicted
 from setvae_cli.training.compare.jobs import Job, Place
 
@@ -99,6 +100,36 @@ class Material:
             self.told(rows.train, features), self.told(rows.validation, features), classes
         )
         return rows.predicted(predictor(features[rows.judged]))
+
+
+def lacking(settings: FinetuneSettings, store: Store) -> str | None:
+    """Why nothing can be compared beside a run, one clause: labels are missing; None where it can.
+
+    Args:
+        settings: Of the run.
+        store: Its data.
+
+    Raises:
+        InputError: There cannot be these folds.
+    """
+    label = compared_label(settings, store)
+    if label not in store.tasks:
+        return f"the data have no label {label:.60}"
+    number = store.tasks.index(label)
+    labels = store.labels[:, number]
+    train, _, test = known = [
+        np.unique(some[some >= 0])
+        for some in (labels[split_rows(settings, store, name)] for name in SPLITS)
+    ]
+    for name, classes in zip(SPLITS, known, strict=True):
+        if not len(classes):
+            return f"no subject of the {name} split has the label {label:.60}"
+    if len(train) < 2:
+        return f"training subjects are all of class {train[0]} of the label {label:.60}"
+    missing = sorted(set(range(store.classes[number])) - set(test.tolist()))
+    if missing:
+        return f"no subject of the test split is of class {missing[0]} of the label {label:.60}"
+    return None
 
 
 def learns_several(comparison: Comparison) -> bool:

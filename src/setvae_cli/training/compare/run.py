@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from setvae_cli.encoders.door import SequenceEncoder
 from setvae_cli.encoders.opening import open_encoder
-from setvae_cli.errors import DataError
+from setvae_cli.errors import DataError, InputError
 from setvae_cli.evaluation.baselines import fit_linear, fit_trees
 from setvae_cli.evaluation.predict import predict
 from setvae_cli.files import atomic_write, make_folder
@@ -28,7 +28,7 @@ from setvae_cli.store.vocabulary import Vocabulary
 from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.folder import Predicted
 from setvae_cli.training.compare.jobs import Job, Place
-from setvae_cli.training.compare.material import Material, Rows, learns_several
+from setvae_cli.training.compare.material import Material, Rows, lacking, learns_several
 from setvae_cli.training.compare.times import Left, Times
 from setvae_cli.training.fit import fit
 from setvae_cli.training.machine import resolve
@@ -62,9 +62,14 @@ def check_rows(comparison: Comparison) -> None:
     """Make sure that there is something to compare on.
 
     Raises:
-        InputError: There cannot be these folds.
+        InputError: There cannot be these folds, or labels are missing.
     """
-    Material(comparison).rows(comparison.extent.places[0])
+    place = comparison.extent.places[0]
+    Material(comparison).rows(place)
+    why = lacking(comparison.tuned(Job("finetuned", place), None), comparison.store)
+    if why is not None and comparison.extent.folds is None:
+        mend = "label more of them, or compare over --folds, which deal out who has a label"
+        raise InputError(why, where=str(comparison.store.path), mend=mend)
 
 
 def run(comparison: Comparison, sink: Sink) -> None:
@@ -241,8 +246,9 @@ class _Worker:
         return Job("pretrained" if kind == "pretrained" else "embedded", shared)
 
     def _encoder(self, vocabulary: Vocabulary) -> SequenceEncoder | None:
-        name = self._comparison.settings.tuning.encoder
-        return None if name is None else open_encoder(name, codes=len(vocabulary.codes))
+        tuning, codes = self._comparison.settings.tuning, len(vocabulary.codes)
+        name = tuning.encoder
+        return None if name is None else open_encoder(name, codes=codes, pool=tuning.pool)
 
 
 def _prune(run: RunFolder) -> None:
