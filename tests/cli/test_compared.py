@@ -77,6 +77,17 @@ def test_folds_and_shares_are_compared_and_an_interrupted_comparison_ends_the_sa
     assert sorted((stopped / "predictions").iterdir()) == kept
     assert (stopped / "comparison.json").read_bytes() == (whole / "comparison.json").read_bytes()
 
+    store = Path(trained).parents[4] / "store"
+    moved = store.rename(store.with_name("moved"))
+    for path in kept[:2]:
+        path.unlink()
+    gone = here("resume", str(stopped))
+    assert gone.returncode == 2
+    assert "store: the data of the run are not there any more; name them with --data" in gone.stderr
+    assert here("resume", str(stopped), "--data", str(moved)).returncode == 0
+    assert sorted((stopped / "predictions").iterdir()) == kept
+    assert (stopped / "comparison.json").read_bytes() == (whole / "comparison.json").read_bytes()
+
 
 def test_folds_are_measured_without_fine_tuning(here, trained: str) -> None:
     done = here("evaluate", trained, *FOLDS, "--resamples", "20", "--device", "cpu")

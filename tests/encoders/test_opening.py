@@ -31,6 +31,8 @@ SIMPLE = (
     "number = 3\n"
     "def fails():\n"
     "    raise ValueError('no weights\\nsecond line')\n"
+    "def leaves():\n"
+    "    raise SystemExit(2)\n"
     "class Sizeless(torch.nn.Module):\n"
     "    pass\n"
     "class Kept(torch.nn.Linear):\n"
@@ -125,6 +127,7 @@ def test_a_class_from_python_is_refused_in_one_sentence() -> None:
         ("modules_here:gone", "modules_here has no attribute gone; name a torch module"),
         ("modules_here:number", "its embedding_size is none, expected a positive whole number"),
         ("modules_here:Sizeless", "its embedding_size is none"),
+        ("modules_here:leaves", "making it failed: SystemExit: 2; name"),
         ("modules_here:fails", "making it failed: ValueError: no weights; name"),
     ],
 )

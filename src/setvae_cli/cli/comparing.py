@@ -148,18 +148,21 @@ def go_on(path: Path, given: dict[str, Any], output: Output) -> None:
     """Go on with the comparison in a folder.
 
     Raises:
-        SettingsError: Other settings are given.
+        SettingsError: Other settings are given than a new place of its data.
         InputError: The folder holds no comparison, or it is of other data.
     """
     from setvae_cli.training.compare.folder import ComparisonFolder
+    from setvae_cli.training.places import check_there
 
-    if given:
-        first = FinetuneSettings.fields().get(next(iter(given)))
+    others = [name for name in given if name != "data"]
+    if others:
+        first = FinetuneSettings.fields().get(others[0])
         where = first.option if first else None
         what = "is given, and a comparison goes on as it was begun"
         raise SettingsError(what, where=where, mend="leave it out, or begin another comparison")
     plan = ComparisonFolder(path).plan()
-    settings = FinetuneSettings.from_flat({**plan["settings"], **_places(path)})
+    settings = FinetuneSettings.from_flat({**plan["settings"], **_places(path), **given})
+    check_there(settings.data)
     cross_validate(settings, output, path, tunes=bool(plan.get("tunes", True)))
 
 
@@ -267,7 +270,7 @@ def _compared(comparison: Comparison, output: Output) -> Shares:
             run(comparison, view)
         except Terminated as stop:
             output.end_progress()
-            output.say("What is finished is kept, and the run that was in training was saved.")
+            output.say("What is finished is kept, and so is a run that was in training.")
             output.say(f"Resume with:  setvae resume {_resumable(comparison)}")
             raise Terminated(stop.number, told=True) from stop
         output.progress("measuring", None, "")

@@ -159,7 +159,7 @@ def _named(name: str) -> Any:
         with torch.random.fork_rng():  # a process imports once, and may begin with any seed
             torch.manual_seed(0)
             found: Any = importlib.import_module(place)
-    except Exception as error:  # code of others raises what it likes
+    except (Exception, SystemExit) as error:  # code of others raises what it likes
         raise _wrong(name, f"importing {place} failed: {_said(error)}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -179,7 +179,7 @@ def _made(found: Any, codes: int, name: str) -> Any:
     try:
         wanted = "codes" in inspect.signature(found).parameters
         made = found(codes=codes) if wanted else found()
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # as above
         raise _wrong(name, f"making it failed: {_said(error)}") from error
     is_new = isinstance(found, type) or not isinstance(made, nn.Module)
     return made if is_new else _copied(made, name)  # a function may give the same one each time
@@ -218,7 +218,7 @@ def _wrong(name: str, what: str) -> SettingsError:
     return SettingsError(what, where=f"{OPTION} {name}", mend=mend)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """The first line of what an error of others says."""
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first:.120}" if first else type(error).__name__

@@ -174,7 +174,7 @@ def _untrained(
         raise InputError(
             f"needs the encoder {header.foreign:.80}, code of another package",
             where=str(path),
-            mend="name it with --encoder, where the command has that option",
+            mend="name it with --encoder in evaluate or embed; the others are for models of setvae",
         )
     return build_classifier(settings, encoder, header.classes, header.foreign)
 

@@ -139,7 +139,7 @@ class TuningSettings(Settings):
             )
         bounds = self.frozen.bounds
         if len(bounds) == 2 and self.unfreeze != "stages":
-            raise ValueError("freeze has two bounds, which are for unfreeze stages; add it")
+            raise ValueError("freeze has two bounds, which are for stages; add --unfreeze stages")
         if len(bounds) == 2 and bounds[0] > bounds[1]:
             raise ValueError("freeze has two bounds, and the first is the later one; swap them")
         if self.unfreeze == "stages" and not bounds:

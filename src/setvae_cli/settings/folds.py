@@ -53,7 +53,8 @@ class FoldSettings(Settings):
         if self.folds is None and self.fold is not None:
             raise ValueError("fold needs folds, the number of parts")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
-            raise ValueError(f"fold is {self.fold}, and {self.folds} folds are counted from 0")
+            last = self.folds - 1
+            raise ValueError(f"fold is {self.fold}, and {self.folds} folds are 0 to {last}")
         return self
 
     def at(self, repeat: int, fold: int, fraction: float = 1.0) -> FoldSettings:

@@ -43,6 +43,7 @@ from setvae_cli.training.compare.jobs import Job
 
 PLAN, PAGE = "plan.json", "comparison.html"
 HARMLESS = ("num_workers", "group_readable", "requeue", "keep")  # the same predictions follow
+PLACES = ("data", "ckpt")  # what lies there has its digest beside it
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 _NUMBERED = re.compile(r"comparison_(\d+)")
 _MEND = "remove it, and it is computed again"
@@ -203,9 +204,9 @@ class ComparisonFolder:
         differing = differences(self.plan(), plan)
         if differing:
             raise InputError(
-                f"was begun with other settings or data ({', '.join(differing)})",
+                f"was begun with other {' and other '.join(map(_called, differing))}",
                 where=os.path.relpath(self.path),
-                mend="repeat them, or begin another comparison without --resume",
+                mend="give the same, or begin another comparison",
             )
 
     def plan(self) -> dict[str, Any]:
@@ -227,7 +228,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names of what differs between two plans, settings by their flat names."""
     written = [json.loads(json.dumps(plan)) for plan in (one, other)]
     flat = [{**plan, **plan["settings"]} for plan in written]
-    names = sorted((set(flat[0]) | set(flat[1])) - {"settings", *HARMLESS})
+    names = sorted((set(flat[0]) | set(flat[1])) - {"settings", *HARMLESS, *PLACES})
     return [name for name in names if flat[0].get(name) != flat[1].get(name)]
 
 
@@ -237,6 +238,16 @@ def interrupted(output_dir: Path, name: str = "*") -> ComparisonFolder | None:
     every = [ComparisonFolder(path) for parent in parents for _, path in _numbered(parent)]
     left = [folder for folder in every if folder.begun and not folder.finished]
     return max(left, key=lambda folder: folder.started, default=None)
+
+
+def _called(name: str) -> str:
+    """What differs, in a word that people have for it.
+
+    >>> _called("data_digest"), _called("max_epochs")
+    ('data', 'settings (max_epochs)')
+    """
+    known = {"data_digest": "data", "checkpoint_digest": "weights in its checkpoint"}
+    return known.get(name, f"settings ({name})")
 
 
 def _settled(made: Path, parent: Path, number: int) -> Path:

@@ -218,7 +218,9 @@ class _Worker:
         resumption = None
         if begun is not None and begun.all_checkpoints():
             encoder = self._comparison.settings.tuning.encoder
-            resumption = prepare(begun.path, {} if encoder is None else {"encoder": encoder})
+            given = {"encoder": encoder, "data": self._comparison.settings.data}
+            given = {name: value for name, value in given.items() if value is not None}
+            resumption = prepare(begun.path, given)
             self._whole = False
         used = settings if resumption is None else resumption.settings
         fit(used, self._store, self._sink, resumption)
