@@ -12,6 +12,7 @@ from setvae_cli.evaluation.scores import found
 from setvae_cli.numbers import count
 from setvae_cli.reports.evaluation.panels import GUESS, Pens, by_task, drawn
 from setvae_cli.reports.evaluation.readings import interval_of, value_of
+from setvae_cli.reports.figures import PAPER
 from setvae_cli.reports.latents.picture import Picture
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _diagram(axes: Axes, task: TaskFindings, pens: Pens) -> None:
     slope, intercept = found(task.scores, "slope"), found(task.scores, "intercept")
     note = f"slope {value_of(slope, 2)} {interval_of(slope)}\n"
     note += f"intercept {value_of(intercept, 2)} {interval_of(intercept)}"
-    axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=9.5)
+    paper = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=9.5, bbox=paper)
     axes.set_xlim(-0.02 * limit, limit)
     axes.set_ylim(-0.02 * limit, limit)
     axes.set_xlabel(f"predicted probability, {_sizes(task)}")
