@@ -91,7 +91,7 @@ def test_a_comparison_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
     plan = {"settings": {"lr": 0.1, "folds": 5}, "data_digest": "d", "checkpoint_digest": "c"}
     folder = ComparisonFolder.create(tmp_path, plan)
     folder.pin(plan)
-    with pytest.raises(InputError, match=r"other settings or data \(data_digest, lr\)"):
+    with pytest.raises(InputError, match=r"with other data and other settings \(lr\)"):
         folder.pin({**plan, "data_digest": "e", "settings": {"lr": 0.2, "folds": 5}})
     assert ComparisonFolder.latest(tmp_path) == folder
 
