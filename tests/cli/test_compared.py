@@ -11,7 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from tests.trained import model_for, write_trained
-from tests.training.compare.compared import numbers_of, split_store
+from tests.training.compare.compared import few_trees, numbers_of, split_store
 
 from setvae_cli.store.reader import Store
 
@@ -23,8 +23,7 @@ FOLDS = ["--folds", "2"]
 
 @pytest.fixture(autouse=True)
 def _few_trees() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("setvae_cli.evaluation.baselines.MOST_TREES", 30)
+    with few_trees():
         yield
 
 

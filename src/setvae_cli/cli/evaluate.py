@@ -13,14 +13,7 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
-from setvae_cli.cli.of_a_run import (
-    intact,
-    is_other,
-    names_of,
-    placed_on,
-    report_folder,
-    unusual_data,
-)
+from setvae_cli.cli.of_a_run import Kind, intact, is_other, names_of, placed_on, report_folder
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
@@ -75,7 +68,8 @@ def run(settings: EvaluateSettings, output: Output) -> None:
     encoder = _encoder(content, settings)
     loaded = rebuild(content.header, content.weights(), path, encoder)
     store = _store(loaded, path, settings, output)
-    folder = _folder(content, store, settings)
+    kind = Kind("evaluation", "test", _files())
+    folder = report_folder(content, store, kind, settings.split, settings.save_dir)
     with intact(store, settings.output_dir):
         measured = _measure(loaded, store, _provenance(content, store), settings, output)
     files = _write(folder, measured, store, settings, output)
@@ -85,14 +79,10 @@ def run(settings: EvaluateSettings, output: Output) -> None:
     _next(measured.findings, path, settings, output)
 
 
-def _folder(content: CheckpointContent, store: Store, settings: EvaluateSettings) -> Path:
-    """Where the files go."""
+def _files() -> tuple[str, ...]:
     from setvae_cli.reports.evaluation.write import METRICS, PAGE, TABLE
 
-    split = () if settings.split == "test" else (settings.split,)
-    unusual = (*split, *unusual_data(content, store))
-    files = (TABLE, METRICS, PAGE)
-    return report_folder(content.path, settings.save_dir, "evaluation", unusual, files)
+    return TABLE, METRICS, PAGE
 
 
 def check_predicts(content: CheckpointContent, settings: EvaluateSettings) -> None:

@@ -29,16 +29,16 @@ def named_checkpoint(
     Raises:
         InputError: There is no run, no checkpoint in it, or an exported model was named.
     """
+    from setvae_cli.cli.comparing import is_comparison
     from setvae_cli.runs.folder import RunFolder
     from setvae_cli.store.cache import is_store
-    from setvae_cli.training.compare.folder import PLAN
 
     if given is not None and not os.path.isdir(given):
         return Path(given) if pretrained else _no_export(Path(given))
     run = RunFolder(Path(given)) if given is not None else _latest(output_dir, pretrained)
     if not run.checkpoints.is_dir():
         what, mend = "is no run: it has no folder of checkpoints", "name a run's folder"
-        if (run.path / PLAN).is_file():
+        if is_comparison(run.path):
             what, mend = "is a comparison", "name a run or a checkpoint, such as those in its runs/"
         elif is_store(run.path):
             what, mend = "is a store", "name a run here, and the store with --data"

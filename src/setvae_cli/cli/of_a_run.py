@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setvae_cli.errors import DataError, InputError
+from setvae_cli.errors import InputError, RunError
 from setvae_cli.files import make_folder
 
 if TYPE_CHECKING:
@@ -33,8 +33,23 @@ class Names:
     begun: str
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of report.
+
+    Attributes:
+        name: Of its folder.
+        split: That it is of where nothing is asked for.
+        files: Names that every report of this kind has, and nothing else is expected to have all.
+    """
+
+    name: str
+    split: str
+    files: Sequence[str]
+
+
 def report_folder(
-    path: Path, save_dir: Path | None, kind: str, unusual: Sequence[str], files: Sequence[str]
+    content: CheckpointContent, store: Store, kind: Kind, split: str, save_dir: Path | None
 ) -> Path:
     """Where a report on a checkpoint is written, made before anything is computed.
 
@@ -42,28 +57,30 @@ def report_folder(
     none replaces one on other data, another split or another checkpoint.
 
     Args:
-        path: The checkpoint.
-        save_dir: What the person named, if anything.
+        content: The checkpoint.
+        store: The data; others than it was trained on are named by the start of their digest.
         kind: Of the report.
-        unusual: What it is of, as far as that is not the usual.
-        files: Names that every report of this kind has, and nothing else is expected to have all.
+        split: That it is of.
+        save_dir: What the person named, if anything.
 
     Raises:
         InputError: Nothing can be written there, or what is there is no report of this kind.
     """
     from setvae_cli.runs.folder import RunFolder
 
-    run = RunFolder.of(path)
-    mend = "name another --save-dir"
+    path, mend = content.path, "name another --save-dir"
     if save_dir is None:
-        best = run is None or not is_other(path, run)
-        name = "_".join((kind, *unusual, *(() if best else (path.stem,))))
-        save_dir = (run.report if run else path.parent / "report") / name
+        run, parts = RunFolder.of(path), [kind.name]
+        parts += [split] if split != kind.split else []
+        others = store.digest != content.header.data_digest
+        parts += [f"data-{store.digest[:8]}"] if others else []
+        parts += [path.stem] if run is not None and is_other(path, run) else []
+        save_dir = (run.report if run else path.parent / "report") / "_".join(parts)
     folder = make_folder(save_dir)
     if not os.access(folder, os.W_OK):
         raise InputError("nothing can be written there", where=str(folder), mend=mend)
-    there = [name for name in files if os.path.lexists(folder / name)]
-    if there and len(there) < len(files):
+    there = [name for name in kind.files if os.path.lexists(folder / name)]
+    if there and len(there) < len(kind.files):
         what = f"holds {there[0]}, and no whole report that it would be of; it is not overwritten"
         raise InputError(what, where=str(folder), mend=mend)
     return folder
@@ -76,12 +93,6 @@ def is_other(path: Path, run: RunFolder) -> bool:
     except InputError:  # it has no other
         return False
     return path.resolve() != usual.resolve()
-
-
-def unusual_data(content: CheckpointContent, store: Store) -> tuple[str, ...]:
-    """How a report names data that the model was not trained on: by the start of their digest."""
-    same = store.digest == content.header.data_digest
-    return () if same else (f"data-{store.digest[:8]}",)
 
 
 def placed_on(loaded: LoadedModel, device: str) -> Machine:
@@ -114,7 +125,7 @@ def intact(store: Store, output_dir: Path) -> Iterator[None]:
     with Vigil(store, memory) as vigil:
         try:
             yield
-        except DataError:
+        except RunError:
             vigil.finish()
             raise
         vigil.finish()

@@ -12,7 +12,7 @@ import typer
 from setvae_cli import numbers
 from setvae_cli.cli import options
 from setvae_cli.cli.named import named_checkpoint
-from setvae_cli.cli.of_a_run import intact, names_of, placed_on, report_folder, unusual_data
+from setvae_cli.cli.of_a_run import Kind, intact, names_of, placed_on, report_folder
 from setvae_cli.cli.output import Output
 from setvae_cli.cli.precompute import shown
 from setvae_cli.errors import InputError, SettingsError
@@ -67,7 +67,8 @@ def run(settings: VisualizeSettings, output: Output) -> None:
             "is said of them means nothing"
         )
     store = _store(loaded, path, settings, output)
-    folder = _folder(content, store, settings)
+    kind = Kind("latents", "validation", _files())
+    folder = report_folder(content, store, kind, settings.split, settings.save_dir)
     if settings.sample_idx and not _shows_values(settings, store):
         output.warn("--sample-idx has no effect: time series show values, so add --show-values")
     with intact(store, settings.output_dir):
@@ -82,13 +83,10 @@ def run(settings: VisualizeSettings, output: Output) -> None:
     output.next(f"setvae {command} {shown(run.path if run else path)}")
 
 
-def _folder(content: CheckpointContent, store: Store, settings: VisualizeSettings) -> Path:
-    """Where the files go."""
+def _files() -> tuple[str, ...]:
     from setvae_cli.reports.latents.write import PAGE, TABLE
 
-    split = () if settings.split == "validation" else (settings.split,)
-    unusual = (*split, *unusual_data(content, store))
-    return report_folder(content.path, settings.save_dir, "latents", unusual, (TABLE, PAGE))
+    return TABLE, PAGE
 
 
 def _opened(path: Path, output: Output) -> CheckpointContent | None:

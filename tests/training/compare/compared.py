@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from setvae_cli.settings.command import FinetuneSettings
 from setvae_cli.store.reader import Store
@@ -28,6 +30,14 @@ SMALL = {
     "resamples": 20,
     "device": "cpu",
 }
+
+
+@contextmanager
+def few_trees() -> Iterator[None]:
+    """A context in which boosting stops after 30 trees, which is enough for so few subjects."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("setvae_cli.evaluation.baselines.MOST_TREES", 30)
+        yield
 
 
 def split_store(

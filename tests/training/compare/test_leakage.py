@@ -17,7 +17,7 @@ from setvae_cli.training.compare.comparison import Comparison
 from setvae_cli.training.compare.jobs import Job, Place
 from setvae_cli.training.compare.material import Material
 from setvae_cli.training.compare.run import run
-from tests.training.compare.compared import comparison_of, numbers_of, said, split_store
+from tests.training.compare.compared import comparison_of, few_trees, numbers_of, said, split_store
 
 FEW, ALL = Place(0, None, 0.3), Place(0, None, 1.0)
 SHARES = (0.3, 1.0)
@@ -26,8 +26,7 @@ TESTED = numbers_of("test")
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_trees() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("setvae_cli.evaluation.baselines.MOST_TREES", 30)
+    with few_trees():
         yield
 
 
